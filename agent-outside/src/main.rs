@@ -1,0 +1,4 @@
+mod source;
+mod waybill;
+
+fn main() {}

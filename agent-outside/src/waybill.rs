@@ -1,0 +1,207 @@
+//! The waybill: what the user wants carried.
+//!
+//! In:   the text of `waybill.yaml`.
+//! Out:  a [`Waybill`], or an error with line and column.
+//! Pure: relative paths stay as written; whoever opens them joins them to the waybill's folder.
+
+use gapferry_proto::{Digest, SafePath, SiteName, Target};
+use serde::Deserialize;
+use url::Url;
+
+/// Why a text is no waybill.
+#[derive(Debug, thiserror::Error)]
+pub enum WaybillError {
+    #[error("waybill is not understood: {0}")]
+    Yaml(Box<serde_saphyr::Error>),
+    #[error("waybill says apiVersion {0:?}; this agent reads \"gapferry.dev/v1\"")]
+    ApiVersion(String),
+    #[error("this is a {0:?}, not a Waybill")]
+    NotAWaybill(String),
+    #[error("{line}: {rule}")]
+    Rule { line: String, rule: &'static str },
+}
+
+/// A whole waybill.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Waybill {
+    pub api_version: String,
+    pub kind: String,
+    pub metadata: Metadata,
+    #[serde(default)]
+    pub spec: Spec,
+}
+
+/// What identifies a waybill.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    pub name: SiteName,
+}
+
+/// The lines of a waybill.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Which sites it is for; empty is all of them.
+    #[serde(default)]
+    pub sites: Vec<SiteName>,
+    /// How many earlier locks stay part of the snapshot.
+    #[serde(default = "one")]
+    pub keep: u32,
+    #[serde(default)]
+    pub files: Vec<FileLine>,
+    #[serde(default)]
+    pub images: Vec<ImageLine>,
+    #[serde(default)]
+    pub apt: Vec<AptLine>,
+    #[serde(default)]
+    pub pypi: Vec<PypiLine>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// One file.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileLine {
+    pub url: Url,
+    pub sha256: HexDigest,
+}
+
+/// Sixty-four hex digits, with or without `sha256:` before them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HexDigest(pub Digest);
+
+impl TryFrom<String> for HexDigest {
+    type Error = gapferry_proto::digest::ParseDigestError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(&text);
+        format!("sha256:{}", hex.to_ascii_lowercase()).parse().map(Self)
+    }
+}
+
+/// One image.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageLine {
+    /// `registry.k8s.io/pause:3.10.1`, `name@sha256:…`, or `oci:DIR[:TAG]` for a layout on disk.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// What the image is called inside when `ref` is a layout on disk.
+    #[serde(rename = "as")]
+    pub named: Option<String>,
+    /// `linux/amd64`, `linux/arm64/v8` …; empty is every platform of the index.
+    #[serde(default)]
+    pub platforms: Vec<String>,
+    /// Whether plain HTTP may be used though no digest stands in `ref`.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+/// Debian packages and all that they depend on.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AptLine {
+    /// Left out: the sources that this machine's own apt is set to.
+    pub uri: Option<Url>,
+    /// `bookworm`; with `uri` left out, also its `-updates` and `-security`.
+    pub suite: String,
+    #[serde(default)]
+    pub components: Vec<String>,
+    pub architectures: Vec<String>,
+    pub packages: Vec<String>,
+    /// File of the OpenPGP keys that may sign the repository.
+    pub signed_by: Option<camino::Utf8PathBuf>,
+    /// The first segment below `/apt/` inside; the suite when left out.
+    pub target: Option<Target>,
+    /// Whether an unsigned repository is accepted.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+/// Python requirements and all that they depend on.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PypiLine {
+    /// A requirements file.
+    pub requirements: Option<camino::Utf8PathBuf>,
+    /// Requirements given here.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Python versions, `3.11`.
+    pub python: Vec<String>,
+    /// Wheel platforms, `manylinux_2_17_x86_64`; each stands for the older ones that it runs.
+    #[serde(default = "manylinux")]
+    pub platforms: Vec<String>,
+    /// Left out: the index that this machine's own pip is set to.
+    pub index: Option<Url>,
+    /// Whether plain HTTP may be used.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+fn manylinux() -> Vec<String> {
+    vec!["manylinux_2_17_x86_64".to_owned()]
+}
+
+impl Waybill {
+    /// Reads a waybill and checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// [`WaybillError`] says where and what; exit code 1.
+    pub fn parse(text: &str) -> Result<Self, WaybillError> {
+        let waybill: Self =
+            serde_saphyr::from_str(text).map_err(|e| WaybillError::Yaml(Box::new(e)))?;
+        if waybill.api_version != "gapferry.dev/v1" {
+            return Err(WaybillError::ApiVersion(waybill.api_version));
+        }
+        if waybill.kind != "Waybill" {
+            return Err(WaybillError::NotAWaybill(waybill.kind));
+        }
+        waybill.spec.check()?;
+        Ok(waybill)
+    }
+}
+
+impl Spec {
+    fn check(&self) -> Result<(), WaybillError> {
+        for (i, line) in self.pypi.iter().enumerate() {
+            let rule = if line.requirements.is_none() && line.packages.is_empty() {
+                "name a requirements file or packages"
+            } else if line.python.is_empty() {
+                "name at least one Python version, such as \"3.11\""
+            } else {
+                continue;
+            };
+            return Err(WaybillError::Rule { line: format!("spec.pypi[{i}]"), rule });
+        }
+        for (i, line) in self.apt.iter().enumerate() {
+            let rule = if line.packages.is_empty() {
+                "name at least one package"
+            } else if line.architectures.is_empty() {
+                "name at least one architecture"
+            } else if line.uri.is_some() && line.signed_by.is_none() && !line.insecure {
+                "name the key file in signedBy, or accept any bytes with `insecure: true`"
+            } else {
+                continue;
+            };
+            return Err(WaybillError::Rule { line: format!("spec.apt[{i}]"), rule });
+        }
+        Ok(())
+    }
+}
+
+/// Where a file is served inside: `<host[:port]>/<path>`, as `wget -x` names it.
+///
+/// None when the URL has no host or its path leaves the folder.
+pub fn file_path(url: &Url) -> Option<SafePath> {
+    let host = url.host_str()?;
+    let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+    format!("{host}{port}{}", url.path()).parse().ok()
+}

@@ -1,0 +1,240 @@
+//! Artifacts: the named things that a site asks for, and what is known of each.
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::{BlobId, Digest, SafePath, Target};
+
+/// What sort of thing an artifact is. The same word is the name of a file at every station.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    File,
+    Image,
+    Deb,
+    Rpm,
+    Pypi,
+    Chart,
+}
+
+impl Kind {
+    /// All kinds, in the order in which lists show them.
+    pub const ALL: [Self; 6] =
+        [Self::File, Self::Image, Self::Deb, Self::Rpm, Self::Pypi, Self::Chart];
+
+    /// The word for this kind in documents and on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Image => "image",
+            Self::Deb => "deb",
+            Self::Rpm => "rpm",
+            Self::Pypi => "pypi",
+            Self::Chart => "chart",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// A named thing that the inside shall serve, with where it comes from and why it is wanted.
+///
+/// `FORMAT.md`, section 3.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct Artifact {
+    /// Unique among the artifacts of its kind in one snapshot.
+    #[n(0)]
+    pub name: String,
+    /// What only this kind has.
+    #[n(1)]
+    pub facts: Facts,
+    /// Its bytes. The first is the artifact itself; an image's index or manifest comes first,
+    /// then all that it leads to.
+    #[n(2)]
+    pub blobs: Vec<BlobRef>,
+    /// Where upstream has it, without credentials.
+    #[n(3)]
+    pub origin: String,
+    /// How upstream's word for the digest was checked.
+    #[n(4)]
+    pub evidence: Evidence,
+    /// Why it is wanted: waybill lines, or the artifacts that depend on it.
+    #[n(5)]
+    pub wanted: Vec<String>,
+}
+
+impl Artifact {
+    /// The kind of this artifact.
+    pub const fn kind(&self) -> Kind {
+        match self.facts {
+            Facts::File(_) => Kind::File,
+            Facts::Image(_) => Kind::Image,
+            Facts::Deb(_) => Kind::Deb,
+            Facts::Pypi(_) => Kind::Pypi,
+        }
+    }
+
+    /// Kind and name: unique in a snapshot, and the order of a snapshot.
+    pub fn key(&self) -> (Kind, &str) {
+        (self.kind(), &self.name)
+    }
+}
+
+/// A blob and its length.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize, Serialize, Encode, Decode,
+)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct BlobRef {
+    #[n(0)]
+    pub id: BlobId,
+    #[n(1)]
+    pub len_bytes: u64,
+}
+
+/// What only one kind of artifact has.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Facts {
+    #[n(0)]
+    File(#[n(0)] FileFacts),
+    #[n(1)]
+    Image(#[n(0)] ImageFacts),
+    #[n(2)]
+    Deb(#[n(0)] DebFacts),
+    #[n(4)]
+    Pypi(#[n(0)] PypiFacts),
+}
+
+/// A plain file. The artifact's name is its path.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct FileFacts {
+    /// `<original host[:port]>/<path>`, as `wget -x` names it.
+    #[n(0)]
+    pub path: SafePath,
+}
+
+/// A container image. The artifact's name is its reference, `registry.k8s.io/pause:3.10.1`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct ImageFacts {
+    /// `<registry host[:port]>/<repository>`.
+    #[n(0)]
+    pub repository: SafePath,
+    /// The tag, when the image was asked for by tag.
+    #[n(1)]
+    pub tag: Option<String>,
+    /// The index or manifest that the reference leads to.
+    #[n(2)]
+    pub root: BlobId,
+    /// Which of the artifact's blobs are manifests or indexes.
+    #[n(3)]
+    pub manifests: Vec<ManifestRef>,
+}
+
+/// One manifest or index of an image.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct ManifestRef {
+    #[n(0)]
+    pub id: BlobId,
+    /// As upstream's `Content-Type` or the descriptor says, without parameters.
+    #[n(1)]
+    pub media_type: String,
+}
+
+/// A Debian package. The artifact's name is `<target>/<package>_<version>_<architecture>`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct DebFacts {
+    /// The nodes it is for; the first segment below `/apt/`.
+    #[n(0)]
+    pub target: Target,
+    /// The suite of the upstream repository.
+    #[n(1)]
+    pub suite: String,
+    /// The component of the upstream repository.
+    #[n(2)]
+    pub component: String,
+    #[n(3)]
+    pub package: String,
+    #[n(4)]
+    pub version: String,
+    /// `amd64`, `all` …
+    #[n(5)]
+    pub architecture: String,
+    /// Upstream's path below the repository root.
+    #[n(6)]
+    pub filename: SafePath,
+    /// The paragraph of upstream's `Packages`, verbatim, without the blank line after it.
+    #[n(7)]
+    pub paragraph: String,
+}
+
+/// A wheel or a source distribution. The artifact's name is its file name.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct PypiFacts {
+    /// The project, normalised as PEP 503 says.
+    #[n(0)]
+    pub project: String,
+    #[n(1)]
+    pub version: String,
+    #[n(2)]
+    pub filename: SafePath,
+    /// The index's `requires-python`, not escaped.
+    #[n(3)]
+    pub requires_python: Option<String>,
+    /// The reason upstream gives for withdrawing it; empty when it gives none.
+    #[n(4)]
+    pub yanked: Option<String>,
+}
+
+/// How the digest of an artifact was vouched for.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct Evidence {
+    #[n(0)]
+    pub method: Method,
+    /// Who vouched: a key's fingerprint, an index's URL.
+    #[n(1)]
+    pub by: String,
+    /// The digest as upstream gave it.
+    #[n(2)]
+    pub digest: Option<Digest>,
+}
+
+/// The ways of vouching for a digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(rename_all = "kebab-case")]
+#[cbor(index_only)]
+pub enum Method {
+    /// The waybill itself names the digest.
+    #[n(0)]
+    Waybill,
+    /// A signed `InRelease` leads to it.
+    #[n(1)]
+    AptInRelease,
+    /// The simple index names its hash.
+    #[n(2)]
+    PypiIndex,
+    /// The reference, or the manifest that the registry gave for it, names its digest.
+    #[n(3)]
+    OciDigest,
+}

@@ -1,0 +1,119 @@
+//! Inventories: what the inside says it holds and wants. `FORMAT.md`, section 8.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BlobId, Kind, Sequence, SiteName, SnapshotId, limits};
+
+/// Why bytes are no inventory.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    #[error("the inventory has more than {max} bytes", max = limits::INVENTORY_LEN_BYTES_MAX)]
+    TooLong,
+    #[error("the inventory cannot be read")]
+    Json(#[source] serde_json::Error),
+    #[error("the inventory has format {0}; update this agent")]
+    Format(u32),
+    #[error("the inventory needs {0:?}, which this agent does not know; update it")]
+    Critical(String),
+}
+
+/// The short form as JSON: enough for an outside that has the snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+pub struct Inventory {
+    pub format: u32,
+    pub site: SiteName,
+    /// Counts the inventories of this site, so that an older one is known as such.
+    pub number: u64,
+    /// The sequence whose generation is served; differs from `sequence` after a rollback.
+    pub generation: Option<Sequence>,
+    /// The newest snapshot whose blobs are all held; null before the first import.
+    pub snapshot: Option<SnapshotId>,
+    pub epoch: u64,
+    /// The last sequence applied; zero before the first import.
+    pub sequence: Sequence,
+    /// Blobs of the snapshot that are missing or no longer hash to their names.
+    #[serde(default)]
+    pub damaged: Vec<BlobId>,
+    /// What was asked for and could not be served.
+    #[serde(default)]
+    pub wants: Vec<Want>,
+    /// Codecs that the inside can follow, by id.
+    #[serde(default)]
+    pub codecs: Vec<String>,
+    /// Memory that one rebuild may use, in bytes.
+    pub decode_memory_bytes: u64,
+    #[serde(default)]
+    pub critical: Vec<String>,
+}
+
+/// One thing that a client asked for and the inside did not hold.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize, Serialize)]
+pub struct Want {
+    pub kind: Kind,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+impl Inventory {
+    /// Reads an inventory; nothing is trusted yet.
+    ///
+    /// # Errors
+    ///
+    /// [`InventoryError`]: ask the inside for another.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InventoryError> {
+        if limits::INVENTORY_LEN_BYTES_MAX < bytes.len() as u64 {
+            return Err(InventoryError::TooLong);
+        }
+        let inventory: Self = serde_json::from_slice(bytes).map_err(InventoryError::Json)?;
+        if inventory.format != crate::FORMAT {
+            return Err(InventoryError::Format(inventory.format));
+        }
+        match inventory.critical.first() {
+            Some(field) => Err(InventoryError::Critical(field.clone())),
+            None => Ok(inventory),
+        }
+    }
+
+    /// The bytes to sign and store.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("an inventory is plain JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory() -> Inventory {
+        Inventory {
+            format: 1,
+            site: "prod".parse().unwrap(),
+            number: 4,
+            generation: Some(Sequence(2)),
+            snapshot: Some(SnapshotId::of(b"s")),
+            epoch: 1,
+            sequence: Sequence(3),
+            damaged: vec![BlobId::of(b"d")],
+            wants: vec![Want { kind: Kind::Deb, name: "socat".into(), target: None }],
+            codecs: vec!["blob".into(), "concat".into()],
+            decode_memory_bytes: 512 << 20,
+            critical: vec![],
+        }
+    }
+
+    #[test]
+    fn an_inventory_reads_back() {
+        assert_eq!(Inventory::parse(&inventory().encode()).unwrap(), inventory());
+    }
+
+    #[test]
+    fn what_is_newer_and_critical_is_refused() {
+        let newer = Inventory { format: 2, ..inventory() };
+        assert!(matches!(Inventory::parse(&newer.encode()), Err(InventoryError::Format(2))));
+        let critical = Inventory { critical: vec!["leaves".into()], ..inventory() };
+        assert!(matches!(Inventory::parse(&critical.encode()), Err(InventoryError::Critical(_))));
+    }
+}
