@@ -237,4 +237,7 @@ pub enum Method {
     /// The reference, or the manifest that the registry gave for it, names its digest.
     #[n(3)]
     OciDigest,
+    /// Nobody vouches for it: the waybill accepts any bytes.
+    #[n(4)]
+    Unverified,
 }

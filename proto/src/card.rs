@@ -175,7 +175,10 @@ mod tests {
         let text = site().encode();
         assert!(matches!(PublisherCard::parse(text.as_bytes()), Err(CardError::Armour(_))));
         assert!(SiteCard::parse(&text.as_bytes()[..text.len() / 2]).is_err());
-        assert!(SiteCard::parse(&vec![b'-'; limits::CARD_LEN_BYTES_MAX as usize + 1]).is_err());
+        assert!(
+            SiteCard::parse(&vec![b'-'; usize::try_from(limits::CARD_LEN_BYTES_MAX).unwrap() + 1])
+                .is_err()
+        );
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Envelope {
     pub totals: Totals,
     /// The oldest agent that can apply the export.
     pub minimum_agent: String,
-    /// For people; nothing is decided by it.
+    /// RFC 3339. Dates the heads of repositories inside; nothing else is decided by it.
     pub created: String,
     /// Names of fields that a reader must know.
     #[serde(default)]
@@ -144,6 +144,9 @@ impl Envelope {
         if self.packs().zip(1..).any(|((_, pack), index)| pack.index != index) {
             return wrong("its packs are not numbered from 1");
         }
+        if limits::MANIFEST_SEALED_LEN_BYTES_MAX < self.manifest.bytes {
+            return wrong("its manifest is too long");
+        }
         if self.packs().any(|(_, pack)| limits::PACK_LEN_BYTES_MAX < pack.file.bytes) {
             return wrong("a pack is too long");
         }
@@ -152,7 +155,23 @@ impl Envelope {
 }
 
 /// Fields of an envelope that `critical` may name.
-const KNOWN: [&str; 4] = ["basis", "volumes", "manifest", "keyset_sha256"];
+const KNOWN: [&str; 15] = [
+    "format",
+    "export",
+    "site",
+    "epoch",
+    "sequence",
+    "keyset_version",
+    "keyset_sha256",
+    "basis",
+    "snapshot",
+    "manifest",
+    "volumes",
+    "totals",
+    "minimum_agent",
+    "created",
+    "critical",
+];
 
 /// What is read first, so that a newer format is refused as such and not as bad JSON.
 #[derive(Deserialize)]
@@ -242,7 +261,9 @@ mod tests {
         gap.volumes[0].packs[0].index = 2;
         let mut long = envelope();
         long.volumes[0].packs[0].file.bytes = limits::PACK_LEN_BYTES_MAX + 1;
-        for bad in [zero, renamed, gap, long] {
+        let mut endless = envelope();
+        endless.manifest.bytes = u64::MAX;
+        for bad in [zero, renamed, gap, long, endless] {
             let refused = Envelope::parse(&bad.encode()).unwrap_err();
             assert!(matches!(refused, EnvelopeError::Inconsistent(_)), "{refused}");
         }

@@ -24,13 +24,20 @@ pub const ENVELOPE_LEN_BYTES_MAX: u64 = 16 << 20;
 /// recipes.
 pub const MANIFEST_LEN_BYTES_MAX: u64 = 1 << 30;
 
+/// Longest sealed manifest, in bytes: age adds a header and 16 bytes to each 64 KiB.
+pub const MANIFEST_SEALED_LEN_BYTES_MAX: u64 = MANIFEST_LEN_BYTES_MAX + (1 << 20);
+
+/// Longest keysets of one export with their signatures, in bytes altogether: 32 MiB. They are
+/// read before anything is believed.
+pub const KEYSETS_LEN_BYTES_MAX: u64 = 32 << 20;
+
 /// Longest keyset, in bytes: 256 KiB, a thousand keys.
 pub const KEYSET_LEN_BYTES_MAX: u64 = 256 << 10;
 
 /// Most keysets in one export: a rotation every week for ten years.
 pub const KEYSETS_MAX: usize = 520;
 
-/// Longest signature file, in bytes: 16 KiB. An RSA-16384 SSHSIG has 6 KiB.
+/// Longest signature file, in bytes: 16 KiB. One of Ed25519 has 300 bytes, of a FIDO key 400.
 pub const SIGNATURE_LEN_BYTES_MAX: u64 = 16 << 10;
 
 /// Most signature files beside one document.
@@ -55,6 +62,14 @@ pub const SITE_NAME_LEN_BYTES_MAX: usize = 40;
 /// Manifests", asks registries to take at least 4 megabytes; nothing we carry is larger.
 pub const OCI_MANIFEST_LEN_BYTES_MAX: u64 = 4 << 20;
 
+/// Most manifests and indexes of one image: 1024. The widest index we know, of sixteen platforms
+/// with an attestation each, has 33.
+pub const IMAGE_MANIFESTS_MAX: usize = 1024;
+
+/// Longest answer of a registry's token server, in bytes: 256 KiB. A token is a header's value,
+/// and servers take headers of some 16 KiB.
+pub const REGISTRY_TOKEN_LEN_BYTES_MAX: u64 = 256 << 10;
+
 /// Longest package index taken from an upstream, in bytes, as published: 256 MiB. The index of
 /// all of Debian main for one architecture has 9 MiB.
 pub const INDEX_LEN_BYTES_MAX: u64 = 256 << 20;
@@ -64,3 +79,44 @@ pub const INDEX_PLAIN_LEN_BYTES_MAX: u64 = 2 << 30;
 
 /// Longest METADATA of a wheel, in bytes: 8 MiB.
 pub const WHEEL_METADATA_LEN_BYTES_MAX: u64 = 8 << 20;
+
+/// Most wants that one site remembers. What nodes really miss is a few hundred; a scanner's
+/// guesses end here and cannot fill the disk.
+pub const WANTS_MAX: usize = 10_000;
+
+/// Longest `Release` or `InRelease`, in bytes: 16 MiB. Debian's, with all its architectures and
+/// translations, has 250 KiB.
+pub const RELEASE_LEN_BYTES_MAX: u64 = 16 << 20;
+
+/// Longest OpenPGP keyring, in bytes: 16 MiB. The keyring of the Debian archive has 60 KiB; a
+/// key with many foreign certifications has some hundred.
+pub const KEYRING_LEN_BYTES_MAX: u64 = 16 << 20;
+
+/// Most keys taken from one OpenPGP keyring.
+pub const KEYRING_KEYS_MAX: usize = 4096;
+
+/// Memory that unpacking an index may take, in bytes: 128 MiB. `xz -9` needs 65 MiB.
+pub const INDEX_UNPACK_MEMORY_BYTES_MAX: u64 = 128 << 20;
+
+/// Most connections one server holds open. Each keeps at most a megabyte of a transfer in
+/// memory, so this is a gigabyte at the very worst; a site of 1000 nodes pulls with 3 at once
+/// each for a short time only, and the others wait.
+pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Longest page of one project in a simple index, in bytes: 64 MiB. The longest known ones,
+/// of projects with a nightly build for each platform, have about 30 MiB.
+pub const PYPI_PAGE_LEN_BYTES_MAX: u64 = 64 << 20;
+
+/// Most of a wheel's end that is fetched to find its METADATA, in bytes: 64 MiB. The
+/// directory of a wheel with 20,000 members has about 3 MiB.
+pub const WHEEL_DIRECTORY_LEN_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest distribution that is fetched whole while resolving, in bytes: 256 MiB. Only source
+/// distributions, and wheels of a server without ranges; one is held at a time.
+pub const PYPI_WHOLE_LEN_BYTES_MAX: u64 = 256 << 20;
+
+/// Longest requirements file, in bytes: 4 MiB, some ten thousand lines with hashes.
+pub const REQUIREMENTS_LEN_BYTES_MAX: u64 = 4 << 20;
+
+/// Most names that are read from one folder of a foreign medium.
+pub const FOLDER_NAMES_MAX: usize = 100_000;

@@ -238,7 +238,10 @@ mod tests {
     #[test]
     fn the_parts_add_up_and_the_columns_agree() {
         let one = Node::Concat(vec![part(Place::Pack { pack: 1, offset: 0 })]);
-        assert_eq!(what(&recipe(&[one.clone()], 6)), "its parts do not add up to its length");
+        assert_eq!(
+            what(&recipe(std::slice::from_ref(&one), 6)),
+            "its parts do not add up to its length"
+        );
         assert_eq!(what(&recipe(&[], 0)), "it has no node");
         assert_eq!(what(&recipe(&[Node::Blob(BlobId::of(b"x"))], 0)), "it renames another blob");
         let mut short = recipe(&[one], 5);
