@@ -1,0 +1,48 @@
+//! The audit log: one JSON line for each decision and each change of state.
+
+use std::{fs::OpenOptions, io::Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use crate::durable::{DurableError, at, create_folders};
+
+/// Appends to `state/audit.log` of one home.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    path: Utf8PathBuf,
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    at: String,
+    event: &'a str,
+    #[serde(flatten)]
+    facts: &'a T,
+}
+
+impl Audit {
+    /// The log of `home`.
+    pub fn of(home: &Utf8Path) -> Self {
+        Self { path: home.join("state/audit.log") }
+    }
+
+    /// Appends one line and makes it durable.
+    ///
+    /// # Errors
+    ///
+    /// [`DurableError`]: the line may be lost; the caller stops before it acts.
+    pub fn record(&self, event: &str, facts: &impl Serialize) -> Result<(), DurableError> {
+        create_folders(self.path.parent().unwrap_or(Utf8Path::new(".")))?;
+        let line = Line { at: jiff::Timestamp::now().to_string(), event, facts };
+        let mut text = serde_json::to_vec(&line).expect("audit facts are plain JSON");
+        text.push(b'\n');
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)
+            .map_err(at("open", &self.path))?;
+        file.write_all(&text).map_err(at("append to", &self.path))?;
+        file.sync_data().map_err(at("sync", &self.path))
+    }
+}
