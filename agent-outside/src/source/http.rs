@@ -1,13 +1,65 @@
 //! HTTP as a good citizen: retries, Retry-After, mirrors, credentials, ranges, bounds.
 //!
-//! Signatures only in this commit's neighbourhood; see the module's users.
+//! In:    URLs, and how this machine reaches the world ([`Network`]).
+//! Out:   small documents, ranges and lengths; [`Http::download`] fills a resumable file.
+//! Never: a user, a password or the value of a query in an error or a log.
 
-use bytes::Bytes;
+mod credentials;
+mod download;
+mod error;
+mod headers;
+mod network;
+mod redact;
+mod retry;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub mod upstream;
+
+use std::{collections::HashMap, fmt, ops::Range, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use gapferry_proto::{Digest, limits};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{self, HeaderMap, HeaderValue},
+    redirect,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
+use self::{
+    credentials::Credentials,
+    headers::{content_length, content_range, media_type, range_header},
+    network::Mirrors,
+    retry::{Failed, Retry, Waits},
+};
+pub use self::{
+    credentials::basic,
+    download::Download,
+    error::HttpError,
+    network::{Mirror, Network, NetworkError},
+    redact::Redacted,
+};
+
+/// Most redirects followed for one request, as browsers do.
+const REDIRECTS_MAX: usize = 10;
+
 /// A client that all sources share; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Http {}
+#[derive(Clone)]
+pub struct Http {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: reqwest::Client,
+    mirrors: Mirrors,
+    credentials: Credentials,
+    retry: Retry,
+    per_host: usize,
+    hosts: std::sync::Mutex<HashMap<String, Arc<Semaphore>>>,
+}
 
 /// A small document, whole.
 #[derive(Clone, Debug)]
@@ -15,71 +67,351 @@ pub struct Document {
     pub bytes: Bytes,
     /// The media type without parameters.
     pub content_type: Option<String>,
-    /// After redirects: what relative links are relative to.
+    /// After redirects: what relative links are relative to. When a mirror answered, where the
+    /// original has it.
     pub url: Url,
 }
 
-/// Why a request failed, after all tries.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    #[error("{url} does not exist (HTTP {status})")]
-    NotFound { url: Redacted, status: u16 },
-    #[error(
-        "{url} asks for credentials (HTTP {status}); put them into netrc or docker's auth file"
-    )]
-    Denied { url: Redacted, status: u16 },
-    #[error("{url} answered HTTP {status} {tries} times")]
-    Busy { url: Redacted, status: u16, tries: u32 },
-    #[error("{url} answered HTTP {status}")]
-    Status { url: Redacted, status: u16 },
-    #[error("{url} has more than {max} bytes")]
-    TooLong { url: Redacted, max: u64 },
-    #[error("cannot fetch {url}")]
-    Transport { url: Redacted, source: reqwest::Error },
+/// Whose rules a URL follows: they decide how a mirror and credentials are applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Space {
+    /// Any URL; netrc is asked for credentials.
+    Web,
+    /// Below `/v2/` of an OCI registry: a mirror's path goes behind `/v2`, and credentials come
+    /// from the registry's own exchange.
+    Registry,
 }
 
-/// A URL without user, password and query values, safe to print.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Redacted(String);
+/// One GET.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub url: &'a Url,
+    pub space: Space,
+    pub accept: Option<&'a str>,
+    pub authorization: Option<&'a HeaderValue>,
+    /// Whether a connection that cannot be made is tried again.
+    pub insist: bool,
+}
 
-impl HttpError {
-    /// What the failure means for the run.
-    pub const fn verdict(&self) -> super::Verdict {
-        match self {
-            Self::NotFound { .. } => super::Verdict::Missing,
-            Self::Denied { .. } => super::Verdict::Configuration,
-            Self::TooLong { .. } => super::Verdict::Refused,
-            Self::Busy { .. } | Self::Status { .. } | Self::Transport { .. } => {
-                super::Verdict::Fault
-            }
-        }
+impl<'a> Ask<'a> {
+    /// A plain GET of `url`.
+    pub const fn web(url: &'a Url) -> Self {
+        Self { url, space: Space::Web, accept: None, authorization: None, insist: true }
     }
 }
 
+/// A response whose body is not read yet, with its place among the requests to its host.
+struct Answer {
+    response: Response,
+    /// What was asked, after mirrors, for errors.
+    redacted: Redacted,
+    _place: OwnedSemaphorePermit,
+}
+
 impl Http {
+    /// Makes the client: system proxies, the system's certificates and those the environment
+    /// names, netrc.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`] names the file or setting to mend; exit code 1.
+    pub fn new(network: &Network) -> Result<Self, NetworkError> {
+        Self::with_credentials(network, Credentials::load(network.netrc.as_deref())?)
+    }
+
+    fn with_credentials(network: &Network, credentials: Credentials) -> Result<Self, NetworkError> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("gapferry/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_millis(network.connect_timeout_ms))
+            .read_timeout(Duration::from_millis(network.read_timeout_ms))
+            .redirect(redirect::Policy::custom(follow))
+            .referer(false)
+            .tls_certs_merge(network::environment_certificates()?)
+            .build()
+            .map_err(|e| NetworkError::Client { source: e.without_url() })?;
+        let inner = Inner {
+            client,
+            mirrors: Mirrors::new(&network.mirrors)?,
+            credentials,
+            retry: Retry::new(network),
+            per_host: network.per_host.max(1),
+            hosts: std::sync::Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
     /// Fetches a whole document of at most `len_bytes_max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError`] after all tries; [`HttpError::verdict`] says what it means.
     pub async fn get(
         &self,
-        _url: &Url,
-        _accept: Option<&str>,
-        _len_bytes_max: u64,
+        url: &Url,
+        accept: Option<&str>,
+        len_bytes_max: u64,
     ) -> Result<Document, HttpError> {
-        unimplemented!()
+        let ask = Ask { accept, ..Ask::web(url) };
+        Ok(self.get_with(&ask, len_bytes_max).await?.0)
+    }
+
+    /// Fetches a whole document as `ask` says, with the headers of the response.
+    ///
+    /// # Errors
+    ///
+    /// As [`Http::get`].
+    pub async fn get_with(
+        &self,
+        ask: &Ask<'_>,
+        len_bytes_max: u64,
+    ) -> Result<(Document, HeaderMap), HttpError> {
+        let mut waits = self.waits();
+        loop {
+            match self.try_get(ask, len_bytes_max).await {
+                Ok(found) => return Ok(found),
+                Err(failed) => waits.wait(failed).await?,
+            }
+        }
+    }
+
+    async fn try_get(
+        &self,
+        ask: &Ask<'_>,
+        len_bytes_max: u64,
+    ) -> Result<(Document, HeaderMap), Failed> {
+        let answer = self.send(Method::GET, ask, HeaderMap::new()).await?.successful()?;
+        let headers = answer.response.headers().clone();
+        let url = self.inner.mirrors.back(ask.url, answer.response.url(), ask.space);
+        let bytes = answer.body(len_bytes_max).await?;
+        Ok((Document { bytes, content_type: media_type(&headers), url }, headers))
     }
 
     /// Fetches `range` of a resource; also its total length in bytes where the server says it.
     /// `None` when the server does not serve ranges.
+    ///
+    /// # Errors
+    ///
+    /// As [`Http::get`].
     pub async fn get_range(
         &self,
-        _url: &Url,
-        _range: std::ops::Range<u64>,
+        url: &Url,
+        range: Range<u64>,
     ) -> Result<Option<(Bytes, u64)>, HttpError> {
-        unimplemented!()
+        let mut waits = self.waits();
+        loop {
+            match self.try_get_range(url, range.clone()).await {
+                Ok(found) => return Ok(found),
+                Err(failed) => waits.wait(failed).await?,
+            }
+        }
+    }
+
+    async fn try_get_range(
+        &self,
+        url: &Url,
+        range: Range<u64>,
+    ) -> Result<Option<(Bytes, u64)>, Failed> {
+        let Some(last) = range.end.checked_sub(1).filter(|last| range.start <= *last) else {
+            return Ok(None);
+        };
+        let headers = range_header(format!("bytes={}-{last}", range.start));
+        let answer = self.send(Method::GET, &Ask::web(url), headers).await?.successful()?;
+        let Some(given) = content_range(answer.response.headers()) else { return Ok(None) };
+        let partial = answer.response.status() == StatusCode::PARTIAL_CONTENT;
+        let Some(total) = given.total.filter(|_| partial && given.start == range.start) else {
+            return Ok(None);
+        };
+        let expected = range.end.min(total).saturating_sub(range.start);
+        let redacted = answer.redacted.clone();
+        let bytes = answer.body(expected).await?;
+        let actual = bytes.len() as u64;
+        if actual < expected {
+            return Err(Failed::passing(HttpError::Short { url: redacted, expected, actual }));
+        }
+        Ok(Some((bytes, total)))
+    }
+
+    /// The length of a resource in bytes, without fetching it; `None` when the server does not
+    /// say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Http::get`].
+    pub async fn length(&self, url: &Url) -> Result<Option<u64>, HttpError> {
+        if let Ok(Some(len_bytes)) = self.length_by(Method::HEAD, url).await {
+            return Ok(Some(len_bytes));
+        }
+        self.length_by(Method::GET, url).await // a server may know no HEAD
+    }
+
+    async fn length_by(&self, method: Method, url: &Url) -> Result<Option<u64>, HttpError> {
+        let mut waits = self.waits();
+        loop {
+            match self.try_length(method.clone(), url).await {
+                Ok(len_bytes) => return Ok(len_bytes),
+                Err(failed) => waits.wait(failed).await?,
+            }
+        }
+    }
+
+    async fn try_length(&self, method: Method, url: &Url) -> Result<Option<u64>, Failed> {
+        let ranged = method == Method::GET;
+        let headers = if ranged { range_header("bytes=0-0".to_owned()) } else { HeaderMap::new() };
+        let answer = self.send(method, &Ask::web(url), headers).await?;
+        let total = content_range(answer.response.headers()).and_then(|range| range.total);
+        match answer.response.status() {
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if total.is_some() => {
+                Ok(total)
+            }
+            _ => Ok(content_length(answer.successful()?.response.headers())),
+        }
+    }
+
+    /// The length and the digest of a resource whose server does not say its length: all of it is
+    /// read, and nothing kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Http::get`].
+    pub async fn measure(&self, url: &Url) -> Result<(u64, Digest), HttpError> {
+        let mut waits = self.waits();
+        loop {
+            match self.try_measure(url).await {
+                Ok(measured) => return Ok(measured),
+                Err(failed) => waits.wait(failed).await?,
+            }
+        }
+    }
+
+    async fn try_measure(&self, url: &Url) -> Result<(u64, Digest), Failed> {
+        let sent = self.send(Method::GET, &Ask::web(url), HeaderMap::new()).await?;
+        let mut answer = sent.successful()?;
+        let (mut hasher, mut len_bytes, max) = (Sha256::new(), 0, limits::BLOB_LEN_BYTES_MAX);
+        while let Some(piece) = answer.piece().await? {
+            len_bytes += piece.len() as u64;
+            if max < len_bytes {
+                return Err(Failed::lasting(HttpError::TooLong { url: answer.redacted, max }));
+            }
+            hasher.update(&piece);
+        }
+        Ok((len_bytes, Digest::from_bytes(hasher.finalize().into())))
+    }
+
+    /// Where `url` is really asked for, without credentials; other than `url` when a mirror
+    /// takes it.
+    pub fn target(&self, url: &Url, space: Space) -> Url {
+        let mut target = self.inner.mirrors.apply(url, space);
+        credentials::take_from(&mut target);
+        target
+    }
+
+    /// Whether a mirror takes `url`.
+    pub fn is_mirrored(&self, url: &Url, space: Space) -> bool {
+        self.inner.mirrors.has(url, space)
+    }
+
+    fn waits(&self) -> Waits {
+        self.inner.retry.waits()
+    }
+
+    /// Sends one request and returns its response, whatever its status.
+    async fn send(
+        &self,
+        method: Method,
+        ask: &Ask<'_>,
+        mut headers: HeaderMap,
+    ) -> Result<Answer, Failed> {
+        let mut target = self.inner.mirrors.apply(ask.url, ask.space);
+        let in_url = credentials::take_from(&mut target);
+        let authorization = match (ask.authorization, in_url, ask.space) {
+            (Some(given), ..) => Some(given.clone()),
+            (None, Some(in_url), _) => Some(in_url),
+            (None, None, Space::Web) => self.inner.credentials.of(&target),
+            (None, None, Space::Registry) => None,
+        };
+        if let Some(authorization) = authorization {
+            headers.insert(header::AUTHORIZATION, authorization);
+        }
+        if let Some(accept) = ask.accept.and_then(|accept| HeaderValue::from_str(accept).ok()) {
+            headers.insert(header::ACCEPT, accept);
+        }
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let redacted = Redacted::of(&target);
+        let place = self.place(&target).await;
+        tracing::debug!(url = %redacted, %method, "request");
+        let request = self.inner.client.request(method, target).headers(headers);
+        match request.send().await {
+            Ok(response) => Ok(Answer { response, redacted, _place: place }),
+            Err(error) => Err(Failed::sending(redacted, error, ask.insist)),
+        }
+    }
+
+    /// Waits for a place among the requests to the host of `url`.
+    async fn place(&self, url: &Url) -> OwnedSemaphorePermit {
+        let host = url.authority().to_owned();
+        let places = {
+            let mut hosts =
+                self.inner.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let new = || Arc::new(Semaphore::new(self.inner.per_host));
+            hosts.entry(host).or_insert_with(new).clone()
+        };
+        places.acquire_owned().await.expect("the semaphores of hosts are never closed")
     }
 }
 
-impl std::fmt::Display for Redacted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+impl Answer {
+    /// This response, when its status is one of success.
+    fn successful(self) -> Result<Self, Failed> {
+        let status = self.response.status();
+        if status.is_success() {
+            return Ok(self);
+        }
+        Err(Failed::status(self.redacted, status, self.response.headers()))
+    }
+
+    /// The whole body, of at most `max` bytes.
+    async fn body(mut self, max: u64) -> Result<Bytes, Failed> {
+        let too_long = |url: &Redacted| HttpError::TooLong { url: url.clone(), max };
+        if content_length(self.response.headers()).is_some_and(|len_bytes| max < len_bytes) {
+            return Err(Failed::lasting(too_long(&self.redacted)));
+        }
+        let mut body = BytesMut::new();
+        while let Some(piece) = self.piece().await? {
+            if max < (body.len() + piece.len()) as u64 {
+                return Err(Failed::lasting(too_long(&self.redacted)));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    }
+
+    /// The next piece of the body.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Failed> {
+        self.response.chunk().await.map_err(|e| Failed::body(self.redacted.clone(), e))
+    }
+}
+
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    match check_redirect(attempt.previous(), attempt.url()) {
+        Ok(()) => attempt.follow(),
+        Err(rule) => attempt.error(rule),
+    }
+}
+
+/// Decides whether a redirect is followed: at most [`REDIRECTS_MAX`], and never out of TLS.
+fn check_redirect(previous: &[Url], next: &Url) -> Result<(), &'static str> {
+    if REDIRECTS_MAX < previous.len() {
+        return Err("more than 10 redirects");
+    }
+    let from_tls = previous.last().is_some_and(|url| url.scheme() == "https");
+    if from_tls && next.scheme() != "https" {
+        return Err("a redirect from https to plain http");
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive() // it holds credentials
     }
 }
