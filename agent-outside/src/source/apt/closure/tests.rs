@@ -1,0 +1,159 @@
+use super::*;
+
+/// A tiny index: paragraphs from `name version | field: value | …`.
+fn index(lines: &[&str]) -> String {
+    lines
+        .iter()
+        .map(|line| {
+            let mut parts = line.split(" | ");
+            let (name, version) = parts.next().unwrap().split_once(' ').unwrap();
+            let fields: String = parts.map(|field| format!("{field}\n")).collect();
+            format!("Package: {name}\nVersion: {version}\nArchitecture: amd64\n{fields}\n")
+        })
+        .collect()
+}
+
+/// Closes over `named` and shows `package version: reasons`, then what is unmet.
+fn closed(lines: &[&str], named: &[&str]) -> Vec<String> {
+    let text = index(lines);
+    let universe = Universe::parse([(0, "Packages", text.as_str())], "amd64").unwrap();
+    let named: Vec<Named> = named.iter().map(|entry| Named::parse(entry)).collect();
+    let closure = close(&universe, "amd64", &named, "line");
+    let carried = closure.carried.iter().map(|(&id, reasons)| {
+        let package = &universe.packages[id];
+        let reasons: Vec<&str> = reasons.iter().map(String::as_str).collect();
+        format!("{} {}: {}", package.name, package.version, reasons.join(", "))
+    });
+    carried.chain(closure.unmet.iter().map(ToString::to_string)).collect()
+}
+
+#[test]
+fn dependencies_are_followed_through_cycles_and_pre_depends() {
+    let lines = [
+        "a 1 | Depends: b (>= 1), a",
+        "b 1 | Pre-Depends: c",
+        "c 1 | Depends: a (= 1)",
+        "d 1 | Recommends: a",
+    ];
+    assert_eq!(
+        closed(&lines, &["a"]),
+        ["a 1: c depends on it, line: a", "b 1: a depends on it", "c 1: b depends on it"]
+    );
+    assert_eq!(closed(&lines, &["d"]), ["d 1: line: d"]);
+}
+
+#[test]
+fn what_every_system_has_stays_behind_unless_it_is_named() {
+    let lines = [
+        "base 1 | Essential: yes | Depends: libc (>= 2)",
+        "login 1 | Priority: required | Depends: virtual",
+        "libc 2",
+        "pam 1 | Provides: virtual",
+        "a 1 | Depends: libc (>= 1), base, virtual",
+    ];
+    assert_eq!(closed(&lines, &["a"]), ["a 1: line: a"]);
+    assert_eq!(closed(&lines, &["base"]), ["base 1: line: base"]);
+    assert_eq!(closed(&lines, &["libc"]), ["libc 2: line: libc"]);
+}
+
+#[test]
+fn of_alternatives_one_that_is_there_wins_then_the_first_that_exists() {
+    let with_a = |depends: &str| {
+        format!("Package: a\nVersion: 1\nArchitecture: amd64\nDepends: {depends}\n\n")
+            + &index(&["x 1", "y 1"])
+    };
+    for (depends, named, expected) in [
+        ("x | y", vec!["a"], vec!["a", "x"]),
+        ("x | y", vec!["a", "y"], vec!["a", "y"]),
+        ("none | y", vec!["a"], vec!["a", "y"]),
+        ("x [!amd64] | y [amd64]", vec!["a"], vec!["a", "y"]),
+        ("x [arm64]", vec!["a"], vec!["a"]),
+    ] {
+        let text = with_a(depends);
+        let universe = Universe::parse([(0, "P", text.as_str())], "amd64").unwrap();
+        let named: Vec<Named> = named.into_iter().map(Named::parse).collect();
+        let closure = close(&universe, "amd64", &named, "line");
+        let names: Vec<_> = closure.carried.keys().map(|&id| universe.packages[id].name).collect();
+        assert_eq!(names, expected, "{depends}");
+        assert_eq!(closure.unmet, [], "{depends}");
+    }
+}
+
+#[test]
+fn the_highest_version_is_taken_and_versions_are_compared_as_debian_does() {
+    let lines = ["a 1.9 | Depends: b (<< 2~)", "a 1.10", "a 1.10~rc1", "b 2", "b 1:0", "b 2~~a"];
+    assert_eq!(closed(&lines, &["a"]), ["a 1.10: line: a"]);
+    assert_eq!(closed(&lines, &["a=1.9"]), ["a 1.9: line: a=1.9", "b 2~~a: a depends on it"]);
+    assert_eq!(
+        closed(&lines, &["a=1.9", "b"]),
+        ["a 1.9: line: a=1.9", "b 1:0: line: b", "b 2~~a: a depends on it"]
+    );
+}
+
+#[test]
+fn a_virtual_package_is_met_by_a_provider_of_the_right_version() {
+    let lines = [
+        "a 1 | Depends: mta",
+        "b 1 | Depends: mta (>= 2)",
+        "exim 1 | Priority: optional | Provides: mta",
+        "postfix 1 | Priority: standard | Provides: mta (= 1)",
+        "zmail 9 | Provides: x, mta (= 3)",
+    ];
+    assert_eq!(closed(&lines, &["a"]), ["a 1: line: a", "postfix 1: a depends on it"]);
+    assert_eq!(closed(&lines, &["b"]), ["b 1: line: b", "zmail 9: b depends on it"]);
+    assert_eq!(
+        closed(&lines, &["a", "exim"]),
+        ["a 1: line: a", "exim 1: a depends on it, line: exim"]
+    );
+}
+
+#[test]
+fn any_architecture_asks_for_a_package_that_allows_it() {
+    let lines =
+        ["a 1 | Depends: py:any", "b 1 | Depends: sh:any", "py 1 | Multi-Arch: allowed", "sh 1"];
+    assert_eq!(closed(&lines, &["a"]), ["a 1: line: a", "py 1: a depends on it"]);
+    assert_eq!(
+        closed(&lines, &["b"]),
+        [
+            "b 1: line: b",
+            "b 1 amd64 depends on sh:any, which no suite of this line has; \
+             add the suite or component that does"
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_met_names_the_package_the_relation_and_who_asks() {
+    let lines = ["a 1 | Depends: b (>= 2), c", "b 1", "c 1 | Depends: (("];
+    let unmet = closed(&lines, &["a", "z", "b=7"]);
+    assert_eq!(
+        unmet[..5],
+        [
+            "a 1: line: a",
+            "c 1: a depends on it",
+            "no suite of this line has b=7 for amd64; check the name and version",
+            "no suite of this line has z for amd64; check the name and version",
+            "a 1 amd64 depends on b (>= 2), which no suite of this line has; \
+             add the suite or component that does",
+        ]
+    );
+    assert!(unmet[5].starts_with("the Depends of c 1 amd64 is not understood"), "{}", unmet[5]);
+}
+
+#[test]
+fn an_entry_may_name_its_architecture_and_version() {
+    let named = |entry: &str, name: &str, architecture: Option<&str>, version: Option<&str>| {
+        let expected = Named {
+            entry: entry.to_owned(),
+            name: name.to_owned(),
+            architecture: architecture.map(str::to_owned),
+            version: version.map(str::to_owned),
+        };
+        assert_eq!(Named::parse(entry), expected);
+    };
+    named("a", "a", None, None);
+    named("a=1:2-3", "a", None, Some("1:2-3"));
+    named("a:arm64", "a", Some("arm64"), None);
+    named("a:arm64=1:2", "a", Some("arm64"), Some("1:2"));
+    assert_eq!(closed(&["a 1"], &["a:arm64"]), Vec::<String>::new());
+}
