@@ -1,0 +1,3 @@
+//! What takes an export across the gap.
+
+pub mod stick;

@@ -1,0 +1,170 @@
+//! The lock: a waybill resolved to digests.
+//!
+//! In:   what the sources found for a waybill.
+//! Out:  `waybill.lock` beside the waybill, and the numbered locks of the home; the newest of
+//!       those is in force. A sync that fails leaves it in force.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use gapferry_common::durable::{self, DurableError};
+use gapferry_proto::{Artifact, Digest, FORMAT, SiteName};
+use serde::{Deserialize, Serialize};
+
+/// Why a lock is not taken. Exit code 1.
+#[derive(Debug, thiserror::Error)]
+pub enum LockFileError {
+    #[error("cannot read {path}; run `gapferry-outside resolve` first")]
+    Read { path: Utf8PathBuf, source: std::io::Error },
+    #[error("{path} is not understood; run `gapferry-outside resolve` to make it again")]
+    Json { path: Utf8PathBuf, source: serde_json::Error },
+    #[error("{path} has format {format}; update this agent")]
+    Format { path: Utf8PathBuf, format: u32 },
+    #[error("{0} was made from another version of the waybill; run without --locked")]
+    Stale(Utf8PathBuf),
+}
+
+/// A resolved waybill.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    pub format: u32,
+    pub waybill: SiteName,
+    /// SHA-256 of the waybill's text.
+    pub waybill_sha256: Digest,
+    /// Which sites it is for; empty is all of them.
+    pub sites: Vec<SiteName>,
+    /// How many earlier locks stay part of the snapshot.
+    pub keep: u32,
+    /// Sorted by kind and name, each once.
+    pub artifacts: Vec<Artifact>,
+}
+
+impl Lock {
+    /// Puts a lock together; of two artifacts with one name the later line only adds its reasons.
+    pub fn new(waybill: &crate::waybill::Waybill, text: &str, found: Vec<Artifact>) -> Self {
+        let mut artifacts: Vec<Artifact> = vec![];
+        let mut found = found;
+        found.sort_by(|a, b| a.key().cmp(&b.key()));
+        for artifact in found {
+            match artifacts.last_mut() {
+                Some(last) if last.key() == artifact.key() => last.wanted.extend(artifact.wanted),
+                _ => artifacts.push(artifact),
+            }
+        }
+        for artifact in &mut artifacts {
+            artifact.wanted.sort();
+            artifact.wanted.dedup();
+        }
+        Self {
+            format: FORMAT,
+            waybill: waybill.metadata.name.clone(),
+            waybill_sha256: Digest::of(text.as_bytes()),
+            sites: waybill.spec.sites.clone(),
+            keep: waybill.spec.keep,
+            artifacts,
+        }
+    }
+
+    /// Reads a lock.
+    ///
+    /// # Errors
+    ///
+    /// [`LockFileError`].
+    pub fn read(path: &Utf8Path) -> Result<Self, LockFileError> {
+        let bytes = std::fs::read(path)
+            .map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
+        let lock: Self = serde_json::from_slice(&bytes)
+            .map_err(|source| LockFileError::Json { path: path.to_owned(), source })?;
+        if lock.format != FORMAT {
+            return Err(LockFileError::Format { path: path.to_owned(), format: lock.format });
+        }
+        Ok(lock)
+    }
+
+    /// The lock as a file that diffs line by line.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a lock is plain JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+/// Puts `lock` in force in `folder`, unless the newest lock there says the same.
+///
+/// # Errors
+///
+/// [`DurableError`]: the old lock stays in force.
+pub fn put_in_force(folder: &Utf8Path, lock: &Lock) -> Result<(), DurableError> {
+    let numbered = numbered(folder);
+    let newest = numbered.last().and_then(|(_, path)| Lock::read(path).ok());
+    if newest.as_ref() == Some(lock) {
+        return Ok(());
+    }
+    let number = numbered.last().map_or(1, |(number, _)| number + 1);
+    durable::write(&folder.join(format!("{number:06}.lock")), &lock.encode())
+}
+
+/// The lock in force and the earlier ones that it keeps, newest first.
+///
+/// # Errors
+///
+/// [`LockFileError`].
+pub fn in_force(folder: &Utf8Path) -> Result<Vec<Lock>, LockFileError> {
+    let numbered = numbered(folder);
+    let mut paths = numbered.iter().rev().map(|(_, path)| path);
+    let Some(newest) = paths.next().map(|path| Lock::read(path)).transpose()? else {
+        return Ok(vec![]);
+    };
+    let earlier = paths.take(newest.keep as usize).map(|path| Lock::read(path));
+    let earlier = earlier.collect::<Result<Vec<_>, _>>()?;
+    Ok(std::iter::once(newest).chain(earlier).collect())
+}
+
+fn numbered(folder: &Utf8Path) -> Vec<(u64, Utf8PathBuf)> {
+    let Ok(entries) = folder.read_dir_utf8() else { return vec![] };
+    let number = |name: &str| name.strip_suffix(".lock")?.parse().ok();
+    let mut locks: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| Some((number(entry.file_name())?, entry.path().to_owned())))
+        .collect();
+    locks.sort();
+    locks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(sha: &str, keep: u32) -> Lock {
+        Lock {
+            format: 1,
+            waybill: "prod".parse().unwrap(),
+            waybill_sha256: Digest::of(sha.as_bytes()),
+            sites: vec![],
+            keep,
+            artifacts: vec![],
+        }
+    }
+
+    #[test]
+    fn the_newest_lock_is_in_force_with_as_many_earlier_ones_as_it_keeps() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temp.path()).unwrap();
+        assert_eq!(in_force(folder).unwrap(), []);
+        for (sha, keep) in [("1", 1), ("2", 1), ("2", 1), ("3", 1)] {
+            put_in_force(folder, &lock(sha, keep)).unwrap();
+        }
+        assert_eq!(in_force(folder).unwrap(), [lock("3", 1), lock("2", 1)]);
+        put_in_force(folder, &lock("4", 0)).unwrap();
+        assert_eq!(in_force(folder).unwrap(), [lock("4", 0)]);
+    }
+
+    #[test]
+    fn a_lock_of_another_format_or_with_unknown_keys_is_not_taken() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(temp.path()).unwrap().join("x.lock");
+        std::fs::write(&path, Lock { format: 9, ..lock("1", 1) }.encode()).unwrap();
+        assert!(matches!(Lock::read(&path), Err(LockFileError::Format { format: 9, .. })));
+        std::fs::write(&path, b"{\"format\": 1, \"strange\": 2}").unwrap();
+        assert!(matches!(Lock::read(&path), Err(LockFileError::Json { .. })));
+    }
+}

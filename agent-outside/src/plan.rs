@@ -1,0 +1,139 @@
+//! Plans an export: what the snapshot has that the basis lacks.
+//!
+//! In:   a snapshot and a basis.
+//! Out:  a [`Plan`]: the difference, the blobs that travel, the artifacts they belong to.
+//! Pure: depends on nothing else, so the same plan is made again after a kill.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gapferry_proto::{
+    BlobId, BlobRef, Kind, Sequence, Snapshot, SnapshotId, envelope::Totals, snapshot::Difference,
+};
+use serde::Serialize;
+
+use crate::ledger::Basis;
+
+/// What an export has to bring.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub basis: Option<SnapshotId>,
+    /// The sequence that the basis is of, for people.
+    pub basis_sequence: Option<Sequence>,
+    pub snapshot: SnapshotId,
+    pub difference: Difference,
+    /// Blobs that the basis lacks, in the order in which they are made: by kind and name.
+    pub new_blobs: Vec<BlobRef>,
+    /// Blobs that may be built upon, with their lengths in bytes.
+    pub held: BTreeMap<BlobId, u64>,
+    /// Blobs of the basis that nothing may build on.
+    pub damaged: Vec<BlobId>,
+    pub by_kind: BTreeMap<Kind, KindSum>,
+    pub totals: Totals,
+}
+
+/// Sums for one kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct KindSum {
+    /// Artifacts of the resulting snapshot.
+    pub artifacts: u64,
+    /// Artifacts with a blob that the basis lacks.
+    pub artifacts_new: u64,
+    /// Length of those blobs as upstream publishes them, in bytes.
+    pub published_bytes_new: u64,
+}
+
+/// Plans the way from `basis` to `snapshot`.
+pub fn plan(basis: &Basis, snapshot: &Snapshot) -> Plan {
+    let held = basis.held();
+    let mut planned: BTreeSet<BlobId> = BTreeSet::new();
+    let mut new_blobs = vec![];
+    let mut by_kind: BTreeMap<Kind, KindSum> = BTreeMap::new();
+    for artifact in snapshot.artifacts() {
+        let sum = by_kind.entry(artifact.kind()).or_default();
+        sum.artifacts += 1;
+        let lacking: Vec<_> =
+            artifact.blobs.iter().filter(|b| !held.contains_key(&b.id)).copied().collect();
+        sum.artifacts_new += u64::from(!lacking.is_empty());
+        for blob in lacking {
+            if planned.insert(blob.id) {
+                sum.published_bytes_new += blob.len_bytes;
+                new_blobs.push(blob);
+            }
+        }
+    }
+    let total = |of: fn(&KindSum) -> u64| by_kind.values().map(of).sum();
+    let totals = Totals {
+        artifacts: total(|s| s.artifacts),
+        artifacts_new: total(|s| s.artifacts_new),
+        published_bytes_new: total(|s| s.published_bytes_new),
+        export_bytes: 0,
+    };
+    let difference = snapshot.difference_from(&basis.snapshot);
+    Plan {
+        basis: basis.id,
+        basis_sequence: basis.sequence,
+        snapshot: snapshot.id(),
+        difference,
+        new_blobs,
+        held,
+        damaged: basis.damaged.clone(),
+        by_kind,
+        totals,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gapferry_proto::{
+        Artifact, Facts,
+        artifact::{Evidence, FileFacts, Method},
+    };
+
+    use super::*;
+
+    fn blob(content: &str) -> BlobRef {
+        BlobRef { id: BlobId::of(content.as_bytes()), len_bytes: content.len() as u64 }
+    }
+
+    fn file(name: &str, content: &str) -> Artifact {
+        Artifact {
+            name: name.to_owned(),
+            facts: Facts::File(FileFacts { path: name.parse().unwrap() }),
+            blobs: vec![blob(content)],
+            origin: String::new(),
+            evidence: Evidence { method: Method::Waybill, by: String::new(), digest: None },
+            wanted: vec![],
+        }
+    }
+
+    fn basis(files: &[(&str, &str)], damaged: &[&str]) -> Basis {
+        let snapshot = Snapshot::of(files.iter().map(|(n, c)| file(n, c))).unwrap();
+        let damaged = damaged.iter().map(|c| blob(c).id).collect();
+        Basis { id: Some(snapshot.id()), sequence: Some(Sequence(1)), snapshot, damaged }
+    }
+
+    #[test]
+    fn a_blob_that_is_held_or_already_planned_does_not_travel() {
+        let wanted = [file("h/a", "old"), file("h/b", "fresh"), file("h/c", "fresh")];
+        let plan = plan(&basis(&[("h/a", "old")], &[]), &Snapshot::of(wanted).unwrap());
+        assert_eq!(plan.new_blobs, [blob("fresh")]);
+        let sum = KindSum { artifacts: 3, artifacts_new: 2, published_bytes_new: 5 };
+        assert_eq!(plan.by_kind, BTreeMap::from([(Kind::File, sum)]));
+    }
+
+    #[test]
+    fn a_damaged_blob_travels_again_and_nothing_builds_on_it() {
+        let files = [("h/a", "rotten"), ("h/b", "good")];
+        let basis = basis(&files, &["rotten"]);
+        let plan = plan(&basis, &basis.snapshot);
+        assert_eq!(plan.new_blobs, [blob("rotten")]);
+        assert_eq!(plan.held.into_keys().collect::<Vec<_>>(), [blob("good").id]);
+    }
+
+    #[test]
+    fn no_change_plans_nothing() {
+        let basis = basis(&[("h/a", "1")], &[]);
+        let plan = plan(&basis, &basis.snapshot);
+        assert_eq!((plan.new_blobs, plan.difference), (vec![], Difference::default()));
+    }
+}

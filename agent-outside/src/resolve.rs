@@ -1,0 +1,85 @@
+//! Resolves a waybill: asks every source, joins what they found, lists what they did not.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use gapferry_common::store::{PutError, Store};
+use gapferry_proto::Artifact;
+
+use crate::{
+    lock::Lock,
+    source::{Failure, Found, Verdict, apt, file, http::Http, oci, pypi},
+    waybill::Waybill,
+};
+
+/// A waybill with its digests, and what stands in its way.
+#[derive(Debug)]
+pub struct Resolved {
+    pub lock: Lock,
+    pub failures: Vec<Failure>,
+}
+
+/// Resolves every line of `waybill`, whose text is `text` and whose folder is `base`.
+///
+/// Image manifests are read to find what they lead to; they go into the store at once, nothing
+/// else is fetched.
+///
+/// # Errors
+///
+/// [`PutError`]: the store failed. What upstreams did wrong stands in the failures.
+pub async fn resolve(
+    http: &Http,
+    store: &Store,
+    waybill: &Waybill,
+    text: &str,
+    base: &Utf8Path,
+) -> Result<Resolved, PutError> {
+    let spec = &waybill.spec;
+    let mut all = Joined::default();
+    all.take(file::resolve(http, &spec.files).await);
+    for (i, line) in spec.images.iter().enumerate() {
+        let images = oci::resolve(http, line, base, &format!("spec.images[{i}]")).await;
+        for (_, bytes) in &images.manifests {
+            store.put(bytes)?;
+        }
+        all.take(images.found);
+    }
+    for (i, line) in spec.apt.iter().enumerate() {
+        all.take(apt::resolve(http, line, base, &format!("spec.apt[{i}]")).await);
+    }
+    for (i, line) in spec.pypi.iter().enumerate() {
+        all.take(pypi::resolve(http, line, base, &format!("spec.pypi[{i}]")).await);
+    }
+    let Joined { artifacts, mut failures } = all;
+    failures.extend(disagreements(&artifacts));
+    Ok(Resolved { lock: Lock::new(waybill, text, artifacts), failures })
+}
+
+/// Two lines may ask for one artifact, but not for different bytes under one name.
+fn disagreements(artifacts: &[Artifact]) -> Vec<Failure> {
+    let mut first: BTreeMap<_, &Artifact> = BTreeMap::new();
+    let mut failures = vec![];
+    for artifact in artifacts {
+        let known = *first.entry(artifact.key()).or_insert(artifact);
+        if known.blobs != artifact.blobs {
+            let (one, other) = (known.wanted.join(", "), artifact.wanted.join(", "));
+            let what = format!("{one} and {other} give this name different bytes; drop one");
+            let (kind, name) = artifact.key();
+            failures.push(Failure::new(kind, name, Verdict::Configuration, what));
+        }
+    }
+    failures
+}
+
+#[derive(Default)]
+struct Joined {
+    artifacts: Vec<Artifact>,
+    failures: Vec<Failure>,
+}
+
+impl Joined {
+    fn take(&mut self, found: Found) {
+        self.artifacts.extend(found.artifacts);
+        self.failures.extend(found.failures);
+    }
+}

@@ -1,0 +1,143 @@
+//! What a site shall hold: the union of the locks in force that are for it.
+
+use std::collections::BTreeMap;
+
+use gapferry_proto::{Artifact, Kind, SiteName, Snapshot, snapshot::SnapshotError};
+
+use crate::{
+    home::Home,
+    lock::{self, Lock, LockFileError},
+};
+
+/// Why no snapshot can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum UnionError {
+    #[error(transparent)]
+    Lock(#[from] LockFileError),
+    #[error("no waybill is for site {0}; write one and run `gapferry-outside sync`")]
+    NoWaybill(SiteName),
+    #[error("the waybills do not fit together")]
+    Snapshot(#[from] SnapshotError),
+    #[error("{kind} {name} differs between the waybills {one} and {other}")]
+    Disagree { kind: Kind, name: String, one: SiteName, other: SiteName },
+}
+
+/// Reads the locks that are for `site` and joins them.
+///
+/// # Errors
+///
+/// [`UnionError`].
+pub fn of_site(home: &Home, site: &SiteName) -> Result<Snapshot, UnionError> {
+    let mut waybills = vec![];
+    for name in home.waybills() {
+        let locks = lock::in_force(&home.locks(&name))?;
+        if locks.first().is_some_and(|newest| is_for(newest, site, home)) {
+            waybills.push(locks);
+        }
+    }
+    if waybills.is_empty() {
+        return Err(UnionError::NoWaybill(site.clone()));
+    }
+    union(waybills)
+}
+
+/// A waybill is for the sites it names, for those whose configuration names it, or for all when
+/// neither says anything.
+fn is_for(lock: &Lock, site: &SiteName, home: &Home) -> bool {
+    let configured = home.config().site.get(site).map(|s| &s.waybills).filter(|w| !w.is_empty());
+    match configured {
+        Some(waybills) => waybills.contains(&lock.waybill),
+        None => lock.sites.is_empty() || lock.sites.contains(site),
+    }
+}
+
+/// Joins waybills, each with its locks newest first. Within one waybill the newest lock wins.
+///
+/// # Errors
+///
+/// [`UnionError::Disagree`]: two waybills give one name to different bytes.
+pub fn union(waybills: Vec<Vec<Lock>>) -> Result<Snapshot, UnionError> {
+    let mut joined: BTreeMap<(Kind, String), (SiteName, Artifact)> = BTreeMap::new();
+    for locks in waybills {
+        let mut own: BTreeMap<(Kind, String), (SiteName, Artifact)> = BTreeMap::new();
+        for lock in locks {
+            for artifact in lock.artifacts {
+                let key = (artifact.kind(), artifact.name.clone());
+                own.entry(key).or_insert_with(|| (lock.waybill.clone(), artifact));
+            }
+        }
+        for (key, (waybill, artifact)) in own {
+            join(&mut joined, key, waybill, artifact)?;
+        }
+    }
+    Ok(Snapshot::of(joined.into_values().map(|(_, artifact)| artifact))?)
+}
+
+fn join(
+    joined: &mut BTreeMap<(Kind, String), (SiteName, Artifact)>,
+    key: (Kind, String),
+    waybill: SiteName,
+    artifact: Artifact,
+) -> Result<(), UnionError> {
+    let Some((one, there)) = joined.get_mut(&key) else {
+        joined.insert(key, (waybill, artifact));
+        return Ok(());
+    };
+    if there.blobs != artifact.blobs {
+        let (kind, name) = key;
+        return Err(UnionError::Disagree { kind, name, one: one.clone(), other: waybill });
+    }
+    there.wanted.extend(artifact.wanted);
+    there.wanted.sort();
+    there.wanted.dedup();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use gapferry_proto::{
+        BlobId, BlobRef, Digest, Facts,
+        artifact::{Evidence, FileFacts, Method},
+    };
+
+    use super::*;
+
+    fn file(name: &str, content: &str) -> Artifact {
+        Artifact {
+            name: name.to_owned(),
+            facts: Facts::File(FileFacts { path: name.parse().unwrap() }),
+            blobs: vec![BlobRef { id: BlobId::of(content.as_bytes()), len_bytes: 1 }],
+            origin: String::new(),
+            evidence: Evidence { method: Method::Waybill, by: String::new(), digest: None },
+            wanted: vec![content.to_owned()],
+        }
+    }
+
+    fn lock(waybill: &str, artifacts: Vec<Artifact>) -> Lock {
+        Lock {
+            format: 1,
+            waybill: waybill.parse().unwrap(),
+            waybill_sha256: Digest::of(b""),
+            sites: vec![],
+            keep: 1,
+            artifacts,
+        }
+    }
+
+    #[test]
+    fn an_earlier_lock_adds_what_the_newest_no_longer_names() {
+        let newest = lock("prod", vec![file("h/a", "new"), file("h/b", "2")]);
+        let earlier = lock("prod", vec![file("h/a", "old"), file("h/c", "3")]);
+        let expected = [file("h/a", "new"), file("h/b", "2"), file("h/c", "3")];
+        assert_eq!(union(vec![vec![newest, earlier]]).unwrap(), Snapshot::of(expected).unwrap());
+    }
+
+    #[test]
+    fn two_waybills_may_share_an_artifact_but_not_disagree_about_it() {
+        let one = || vec![lock("one", vec![file("h/a", "1")])];
+        let shared = union(vec![one(), vec![lock("two", vec![file("h/a", "1")])]]).unwrap();
+        assert_eq!(shared.entries().len(), 1);
+        let refused = union(vec![one(), vec![lock("two", vec![file("h/a", "2")])]]).unwrap_err();
+        assert_eq!(refused.to_string(), "file h/a differs between the waybills one and two");
+    }
+}
