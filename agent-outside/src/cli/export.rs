@@ -1,0 +1,193 @@
+//! `export`: plans, seals into the ledger, copies to the medium.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use gapferry_common::{
+    audit::Audit,
+    cli::{Global, human_bytes},
+    encode::Effort,
+    exit::Exit,
+    memory,
+    seal::Recipients,
+    store::Index,
+};
+use gapferry_proto::{Digest, Envelope, SiteName, Snapshot};
+use serde_json::{Value, json};
+
+use super::plan::{basis_text, table};
+use crate::{
+    carrier::stick,
+    home::Home,
+    ledger::{Basis, Ledger, Record},
+    plan::{self, Plan},
+    seal::{self, InForce, Sealer},
+    snapshot,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// The site; may be left out when there is only one
+    #[arg(long)]
+    site: Option<SiteName>,
+    /// The medium, or any folder
+    #[arg(long, value_name = "DIR")]
+    to: Utf8PathBuf,
+    /// How much time may be spent to save bytes
+    #[arg(long, value_enum, default_value_t)]
+    effort: Effort,
+    /// Build on nothing, as for a site that lost its store
+    #[arg(long)]
+    full: bool,
+    /// Plan, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    let began = std::time::Instant::now();
+    let site = super::chosen_site(home, args.site.as_ref())?;
+    let ledger = Ledger::open(home.ledger(&site), &site)?;
+    let _lock = home.lock()?;
+    let wanted = snapshot::of_site(home, &site)?;
+    let basis = if args.full { Basis::default() } else { ledger.basis()? };
+    let plan = plan::plan(&basis, &wanted);
+    if args.dry_run {
+        let document = json!({
+            "site": site,
+            "basis": plan.basis_sequence,
+            "sequence": ledger.next_sequence()?,
+            "artifacts_new": plan.totals.artifacts_new,
+            "published_bytes_new": plan.totals.published_bytes_new,
+            "by_kind": plan.by_kind,
+        });
+        global.print(&document, || table(&plan).to_string());
+        return Ok(Exit::Done);
+    }
+    let (spool, envelope) = sealed(args, home, global, &ledger, &plan, &wanted)?;
+    global.say(format!("Copying to {} …", args.to));
+    let folder = stick::copy(&spool, &args.to, &site)?;
+    let document = document(&envelope, &plan, &folder, began.elapsed().as_secs_f64());
+    global.print(&document, || text(&envelope, &plan, &folder));
+    Ok(Exit::Done)
+}
+
+/// The sealed export for `plan`: the one that lies in the ledger already, or a new one.
+fn sealed(
+    args: &ExportArgs,
+    home: &Home,
+    global: &Global,
+    ledger: &Ledger,
+    plan: &Plan,
+    wanted: &Snapshot,
+) -> anyhow::Result<(Utf8PathBuf, Envelope)> {
+    let card = ledger.card()?;
+    let recipients = card.recipients()?;
+    let keysets = InForce::read(home.keysets())?;
+    let cargo = seal::cargo(plan, &keysets, recipients);
+    if let Some(found) = already_sealed(ledger, cargo)? {
+        return Ok(found);
+    }
+    let store = home.store()?;
+    let mut index = Index::open(&store)?;
+    let sealer = Sealer {
+        site: ledger.site(),
+        sequence: ledger.next_sequence()?,
+        store: &store,
+        keysets: &keysets,
+        publisher: &home.publisher_key()?,
+        recipients: &Recipients::parse(recipients)?,
+        effort: args.effort,
+        created: jiff::Timestamp::now().to_string(),
+    };
+    let about = json!({"site": ledger.site(), "sequence": sealer.sequence});
+    Audit::of(home.root()).record("sealing", &about)?;
+    let bar = progress(global, plan);
+    let sealed =
+        sealer.seal(plan, &mut index, &ledger.exports(), |blob| bar.inc(blob.len_bytes))?;
+    bar.finish_and_clear();
+    let record = Record {
+        export: sealed.1.export.clone(),
+        sequence: sealed.1.sequence,
+        basis: plan.basis,
+        snapshot: plan.snapshot,
+        cargo,
+        confirmed: false,
+    };
+    ledger.record(&record, wanted)?;
+    Audit::of(home.root()).record("sealed", &record)?;
+    Ok(sealed)
+}
+
+/// The last export, when it carries the same and still lies there.
+fn already_sealed(
+    ledger: &Ledger,
+    cargo: Digest,
+) -> anyhow::Result<Option<(Utf8PathBuf, Envelope)>> {
+    let records = ledger.records()?;
+    let Some(last) = records.last().filter(|r| !r.confirmed) else { return Ok(None) };
+    if last.cargo != cargo {
+        return Ok(None);
+    }
+    let folder = ledger.export_folder(&last.export);
+    // One that rotted is made again, under the next sequence.
+    if !seal::is_whole(&folder) {
+        return Ok(None);
+    }
+    let envelope = std::fs::read(folder.join("envelope.json")).ok();
+    let envelope = envelope.and_then(|bytes| Envelope::parse(&bytes).ok());
+    Ok(envelope.map(|envelope| (folder, envelope)))
+}
+
+fn progress(global: &Global, plan: &Plan) -> indicatif::ProgressBar {
+    if global.quiet {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = "{bar:40} {bytes}/{total_bytes} {eta}";
+    let style = indicatif::ProgressStyle::with_template(style).expect("the template is fixed");
+    indicatif::ProgressBar::new(plan.totals.published_bytes_new).with_style(style)
+}
+
+fn document(envelope: &Envelope, plan: &Plan, folder: &Utf8Path, seconds: f64) -> Value {
+    let volumes: Vec<_> = envelope
+        .volumes
+        .iter()
+        .map(|volume| {
+            let bytes: u64 = volume.packs.iter().map(|pack| pack.file.bytes).sum();
+            let path = folder.join(format!("volume-{:03}", volume.index));
+            json!({"index": volume.index, "path": path, "bytes": bytes, "packs": volume.packs})
+        })
+        .collect();
+    json!({
+        "export": envelope.export,
+        "path": folder,
+        "site": envelope.site,
+        "basis": plan.basis_sequence,
+        "basis_snapshot": envelope.basis,
+        "snapshot": envelope.snapshot,
+        "sequence": envelope.sequence,
+        "artifacts": envelope.totals.artifacts,
+        "artifacts_new": envelope.totals.artifacts_new,
+        "published_bytes_new": envelope.totals.published_bytes_new,
+        "export_bytes": envelope.totals.export_bytes,
+        "volumes": volumes,
+        "by_kind": plan.by_kind,
+        "fallback_raw": [],
+        "seconds": seconds,
+        "peak_memory_bytes": memory::peak_bytes(),
+    })
+}
+
+fn text(envelope: &Envelope, plan: &Plan, folder: &Utf8Path) -> String {
+    let packs = match envelope.packs().count() {
+        0 => "no pack".to_owned(),
+        1 => "one pack".to_owned(),
+        count => format!("{count} packs"),
+    };
+    format!(
+        "{table}\nExport {id} carries {bytes} in {packs}, {basis}.\n{folder}\n\
+         Read back and checked: the medium is safe to remove.",
+        table = table(plan),
+        id = envelope.export,
+        bytes = human_bytes(envelope.totals.export_bytes),
+        basis = basis_text(envelope.basis),
+    )
+}

@@ -1,0 +1,62 @@
+//! `resolve`: waybill to `waybill.lock`.
+
+use camino::Utf8PathBuf;
+use gapferry_common::{cli::Global, durable, exit::Exit};
+use serde_json::json;
+
+use super::{LoadedWaybill, exit_of_failures, failure_lines, load_waybill, say_failures};
+use crate::{
+    home::Home,
+    resolve::{self, Resolved},
+    source::http::Http,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct ResolveArgs {
+    /// The waybill
+    #[arg(short, long, value_name = "WAYBILL", default_value = "waybill.yaml")]
+    file: Utf8PathBuf,
+    /// Write no lock
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    let loaded = load_waybill(&args.file)?;
+    let _lock = home.lock()?;
+    let resolved = resolve_now(&loaded, home)?;
+    if resolved.failures.is_empty() && !args.dry_run {
+        durable::write(&loaded.lock_path, &resolved.lock.encode())?;
+    }
+    let failures = failure_lines(&resolved.failures);
+    say_failures(global, &failures);
+    let count = resolved.lock.artifacts.len();
+    let bytes: u64 =
+        resolved.lock.artifacts.iter().flat_map(|a| &a.blobs).map(|b| b.len_bytes).sum();
+    let document = json!({
+        "waybill": loaded.waybill.metadata.name,
+        "resolved": count,
+        "bytes": bytes,
+        "failures": failures,
+    });
+    global.print(&document, || {
+        let bytes = gapferry_common::cli::human_bytes(bytes);
+        format!("{count} artifacts, {bytes}; {}", loaded.lock_path)
+    });
+    Ok(exit_of_failures(&resolved.failures))
+}
+
+/// Asks all sources.
+pub fn resolve_now(loaded: &LoadedWaybill, home: &Home) -> anyhow::Result<Resolved> {
+    let store = home.store()?;
+    let http = http(home)?;
+    let resolving = resolve::resolve(&http, &store, &loaded.waybill, &loaded.text, &loaded.base);
+    Ok(super::block_on(resolving)??)
+}
+
+/// The client with this home's mirrors.
+pub fn http(home: &Home) -> anyhow::Result<Http> {
+    let mut network = home.config().network.clone();
+    network.mirrors.extend(home.config().mirror.iter().cloned());
+    Ok(Http::new(&network)?)
+}

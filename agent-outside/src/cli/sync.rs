@@ -1,0 +1,160 @@
+//! `sync`: resolve, fetch, verify; then the new lock is in force.
+
+use std::{io, sync::Arc};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use gapferry_common::{
+    cli::{Global, human_bytes},
+    durable,
+    exit::{Ended, Exit},
+    memory,
+    store::Store,
+};
+use gapferry_proto::{BlobId, BlobRef, Digest};
+use serde_json::json;
+
+use super::{
+    LoadedWaybill, exit_of_failures, failure_lines, load_waybill,
+    resolve::{http, resolve_now},
+    say_failures,
+};
+use crate::{
+    fetch::{self, Item, Progress, Sink, Source},
+    home::Home,
+    lock::{self, Lock, LockFileError},
+    source::Failure,
+    waybill::{FileLine, Waybill, file_path},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct SyncArgs {
+    /// The waybill
+    #[arg(short, long, value_name = "WAYBILL", default_value = "waybill.yaml")]
+    file: Utf8PathBuf,
+    /// Fetch what waybill.lock names and resolve nothing
+    #[arg(long)]
+    locked: bool,
+    /// How many blobs are fetched at a time
+    #[arg(long, value_name = "N", default_value_t = fetch::JOBS)]
+    jobs: usize,
+}
+
+pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    let began = std::time::Instant::now();
+    let loaded = load_waybill(&args.file)?;
+    let _lock = home.lock()?;
+    let store = home.store()?;
+    store.clear_temporary()?;
+    let (lock, mut failures) = locked_or_resolved(args, &loaded, home, global)?;
+    let mut fetched = Fetched::default();
+    if failures.is_empty() {
+        durable::write(&loaded.lock_path, &lock.encode())?;
+        (fetched, failures) = fetch_lacking(args, &lock, &loaded, home, &store, global)?;
+    }
+    if failures.is_empty() {
+        lock::put_in_force(&home.locks(&lock.waybill), &lock)?;
+    }
+    let lines = failure_lines(&failures);
+    say_failures(global, &lines);
+    if !failures.is_empty() {
+        global.say("The lock that was in force before stays in force.");
+    }
+    let document = json!({
+        "waybill": lock.waybill,
+        "resolved": lock.artifacts.len(),
+        "fetched": fetched.blobs,
+        "fetched_bytes": fetched.bytes,
+        "failures": lines,
+        "seconds": began.elapsed().as_secs_f64(),
+        "peak_memory_bytes": memory::peak_bytes(),
+    });
+    global.print(&document, || {
+        let (count, bytes) = (lock.artifacts.len(), human_bytes(fetched.bytes));
+        format!("{count} artifacts; {} blobs, {bytes} fetched and verified", fetched.blobs)
+    });
+    Ok(exit_of_failures(&failures))
+}
+
+fn locked_or_resolved(
+    args: &SyncArgs,
+    loaded: &LoadedWaybill,
+    home: &Home,
+    global: &Global,
+) -> anyhow::Result<(Lock, Vec<Failure>)> {
+    if args.locked {
+        let lock = Lock::read(&loaded.lock_path)?;
+        if lock.waybill_sha256 != Digest::of(loaded.text.as_bytes()) {
+            return Err(LockFileError::Stale(loaded.lock_path.clone()).into());
+        }
+        return Ok((lock, vec![]));
+    }
+    global.say(format!("Resolving {} …", args.file));
+    let resolved = resolve_now(loaded, home)?;
+    Ok((resolved.lock, resolved.failures))
+}
+
+/// What one sync brought.
+#[derive(Default)]
+struct Fetched {
+    blobs: usize,
+    bytes: u64,
+}
+
+fn fetch_lacking(
+    args: &SyncArgs,
+    lock: &Lock,
+    loaded: &LoadedWaybill,
+    home: &Home,
+    store: &Store,
+    global: &Global,
+) -> anyhow::Result<(Fetched, Vec<Failure>)> {
+    let mut lacking: Vec<Item> = vec![];
+    let in_force = lock::in_force(&home.locks(&lock.waybill))?;
+    let kept = in_force.iter().filter(|earlier| *earlier != lock).take(lock.keep as usize);
+    let earlier = kept.flat_map(|earlier| &earlier.artifacts);
+    for artifact in lock.artifacts.iter().chain(earlier) {
+        let mut items = fetch::items(artifact, &loaded.base).map_err(|e| {
+            Ended::because(Exit::Usage, format!("{} cannot be fetched", artifact.name), e)
+        })?;
+        items.retain(|item| !store.holds(&item.blob));
+        lacking.extend(items.into_iter().map(|item| with_query(item, &loaded.waybill)));
+    }
+    let mut wanted: Vec<BlobRef> = lacking.iter().map(|item| item.blob).collect();
+    wanted.sort();
+    wanted.dedup();
+    let progress = if global.quiet { Progress::silent() } else { Progress::on_terminal() };
+    let (http, sink) = (http(home)?, Arc::new(StoreSink(store.clone())));
+    let fetching = fetch::fetch(&http, lacking, sink, args.jobs, &progress);
+    let failures = super::block_on(fetching)?;
+    // The word of the store counts, not that nothing failed.
+    let there: Vec<_> = wanted.iter().filter(|blob| store.holds(blob)).collect();
+    let fetched =
+        Fetched { blobs: there.len(), bytes: there.iter().map(|blob| blob.len_bytes).sum() };
+    Ok((fetched, failures))
+}
+
+/// A file is fetched from the very URL of its waybill line, whose query no lock remembers.
+fn with_query(mut item: Item, waybill: &Waybill) -> Item {
+    let of_line = |line: &&FileLine| line.sha256.0 == item.blob.id.digest();
+    if let Source::Url(url) = &mut item.source {
+        let asked = waybill.spec.files.iter().filter(of_line).map(|line| &line.url);
+        let same = |asked: &&url::Url| file_path(asked) == file_path(url);
+        if let Some(asked) = asked.into_iter().find(same) {
+            *url = asked.clone();
+        }
+    }
+    item
+}
+
+/// Downloads grow in the store's own `incoming` folder, so that adopting is a rename.
+struct StoreSink(Store);
+
+impl Sink for StoreSink {
+    fn partial_path(&self, id: BlobId) -> Utf8PathBuf {
+        self.0.incoming().join(format!("{}.partial", id.hex()))
+    }
+
+    fn adopt(&self, blob: BlobRef, partial: &Utf8Path) -> io::Result<()> {
+        self.0.adopt(blob.id, partial).map_err(io::Error::other)
+    }
+}
