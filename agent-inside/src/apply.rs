@@ -1,0 +1,283 @@
+//! Applies a verified export: base check, rebuild, render, sign, switch.
+//!
+//! In:   a [`VerifiedExport`] whose packs are staged.
+//! Out:  a new generation that is served; or a [`Refusal`] or a fault, after which what is
+//!       served and trusted is as before. Blobs that were rebuilt stay: the next try goes on.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use camino::Utf8Path;
+use gapferry_common::{
+    durable::{self, DurableError, at},
+    keys::Identity,
+    openpgp::sign::SiteKey,
+    pack::PackReader,
+    rebuild::{self, RebuildError},
+    store::Store,
+};
+use gapferry_proto::{BlobId, BlobRef, FORMAT, Recipe, SafePath, Sequence, Snapshot};
+use jiff::{Timestamp, ToSpan};
+use rayon::prelude::*;
+
+use crate::{
+    generation::{Current, Generation, State, StateError},
+    publish,
+    verify::{self, Refusal, VerifiedExport},
+};
+
+/// Documents by their path below the folder of their generation or activation.
+type Documents = BTreeMap<SafePath, Vec<u8>>;
+
+/// How applying can fail.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A decision. Exit code 3.
+    #[error("export refused")]
+    Refused(#[from] Refusal),
+    /// A fault of this machine: the same import may pass on a second try. Exit code 4.
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    #[error(transparent)]
+    Rebuild(RebuildError),
+    #[error("the repository heads cannot be signed")]
+    Sign(#[source] publish::PublishError),
+}
+
+/// What an import did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Applied {
+    pub sequence: Sequence,
+    pub rebuilt: u64,
+    pub bytes_written: u64,
+}
+
+/// What applying works with.
+pub struct Applier<'a> {
+    pub state: &'a State,
+    pub store: &'a Store,
+    pub identity: &'a Identity,
+    pub repository_key: &'a SiteKey,
+    /// The clock, read once at the edge, for the record; nothing is decided by it.
+    pub now: Timestamp,
+}
+
+impl Applier<'_> {
+    /// Applies `export` from its staged packs; `each` is told of every blob that is done.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`].
+    pub fn apply(
+        &self,
+        export: &VerifiedExport,
+        staging: &Utf8Path,
+        each: impl Fn(u64) + Sync,
+    ) -> Result<Applied, ApplyError> {
+        let basis = self.basis(export)?;
+        let snapshot = verify::resulting_snapshot(export, &basis)?;
+        let tree = publish::render(&snapshot).map_err(Refusal::from)?;
+        verify::check_recipes(export, &basis, &snapshot)?;
+        self.check_bases(export)?;
+        let (rebuilt, bytes_written) = self.rebuild(export, staging, each)?;
+        self.check_held(&snapshot)?;
+        let documents = tree.into_documents();
+        self.keep(export, &snapshot, &documents)?;
+        self.activate(export, &documents)?;
+        Ok(Applied { sequence: export.manifest.sequence, rebuilt, bytes_written })
+    }
+
+    /// The snapshot that the export builds on.
+    fn basis(&self, export: &VerifiedExport) -> Result<Snapshot, ApplyError> {
+        let Some(basis) = export.manifest.basis else { return Ok(Snapshot::default()) };
+        let sequence = export.manifest.sequence;
+        let kept = self.state.snapshot(basis)?;
+        Ok(kept.ok_or(Refusal::BasisNotKept { sequence, basis })?)
+    }
+
+    /// Every base blob is held and hashes to its name.
+    fn check_bases(&self, export: &VerifiedExport) -> Result<(), ApplyError> {
+        let bases = &export.manifest.bases;
+        let verified: Vec<_> =
+            bases.par_iter().map(|blob| self.store.verify(blob)).collect::<Result<_, _>>()?;
+        let missing: Vec<BlobId> =
+            bases.iter().zip(verified).filter(|(_, good)| !good).map(|(b, _)| b.id).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::BasisNotHeld { sequence: export.manifest.sequence, missing }.into())
+    }
+
+    /// Rebuilds every blob that is not held yet, in parallel; their number and length in bytes.
+    fn rebuild(
+        &self,
+        export: &VerifiedExport,
+        staging: &Utf8Path,
+        each: impl Fn(u64) + Sync,
+    ) -> Result<(u64, u64), ApplyError> {
+        let (rebuilt, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let reader = || PackReader::new(staging, self.identity);
+        export.manifest.recipes.par_iter().try_for_each_init(reader, |packs, recipe| {
+            if self.rebuild_one(recipe, packs)? {
+                rebuilt.fetch_add(1, Ordering::Relaxed);
+                bytes.fetch_add(recipe.len_bytes, Ordering::Relaxed);
+            }
+            each(recipe.len_bytes);
+            Ok::<_, ApplyError>(())
+        })?;
+        Ok((rebuilt.into_inner(), bytes.into_inner()))
+    }
+
+    /// False when the blob is held already, as after an import that was killed.
+    fn rebuild_one(&self, recipe: &Recipe, packs: &mut PackReader<'_>) -> Result<bool, ApplyError> {
+        if self.store.verify(&BlobRef { id: recipe.blob, len_bytes: recipe.len_bytes })? {
+            return Ok(false);
+        }
+        match rebuild::rebuild(recipe, self.store, packs) {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.is_fault() => Err(ApplyError::Rebuild(fault)),
+            Err(source) => Err(Refusal::Rebuild { blob: recipe.blob, source }.into()),
+        }
+    }
+
+    /// Last look before the switch: every blob of the snapshot lies there in its length.
+    fn check_held(&self, snapshot: &Snapshot) -> Result<(), ApplyError> {
+        let lacking = snapshot
+            .blobs()
+            .into_iter()
+            .filter(|&(id, len_bytes)| !self.store.holds(&BlobRef { id, len_bytes }));
+        let lacking: Vec<_> = lacking.map(|(id, _)| id).collect();
+        if lacking.is_empty() { Ok(()) } else { Err(Refusal::BlobsMissing(lacking).into()) }
+    }
+
+    /// Writes the generation and its documents; nothing of it is served yet.
+    fn keep(
+        &self,
+        export: &VerifiedExport,
+        snapshot: &Snapshot,
+        documents: &Documents,
+    ) -> Result<(), ApplyError> {
+        let sequence = export.manifest.sequence;
+        self.state.drop_unapplied()?;
+        write_documents(&self.state.documents(sequence), documents)?;
+        let generation = Generation {
+            sequence,
+            snapshot: export.manifest.snapshot,
+            export: export.manifest.export.clone(),
+            applied: self.now,
+            artifacts: snapshot.entries().len() as u64,
+        };
+        Ok(self.state.keep(&generation, snapshot)?)
+    }
+
+    fn activate(&self, export: &VerifiedExport, documents: &Documents) -> Result<(), ApplyError> {
+        let last = self.state.current()?;
+        let (activation, activated) = next_activation(last.as_ref(), export.envelope.created());
+        let keyset = export.envelope.keyset();
+        let current = Current {
+            format: FORMAT,
+            generation: export.manifest.sequence,
+            snapshot: export.manifest.snapshot,
+            activation,
+            activated,
+            epoch: export.manifest.epoch,
+            sequence: export.manifest.sequence,
+            export: export.manifest.export.clone(),
+            envelope_sha256: export.envelope.hash(),
+            keyset_version: keyset.keyset().version,
+            keyset_sha256: keyset.hash(),
+        };
+        self.switch(&current, documents)
+    }
+
+    /// Signs the heads of an activation, then switches to it in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`]: the generation before is still served.
+    fn switch(&self, current: &Current, documents: &Documents) -> Result<(), ApplyError> {
+        let heads = publish::heads(documents, current.activated, self.repository_key);
+        let heads = heads.map_err(ApplyError::Sign)?;
+        write_documents(&self.state.heads(current.activation), &heads)?;
+        Ok(self.state.switch(current)?)
+    }
+
+    /// Serves a kept generation again; sequence and trust stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::NoGeneration`], or a fault; the generation before is still served.
+    pub fn roll_to(&self, last: &Current, sequence: Sequence) -> Result<Current, ApplyError> {
+        let generation = self.state.generation(sequence)?;
+        let snapshot = self.state.snapshot(generation.snapshot)?;
+        let snapshot = snapshot.ok_or(StateError::NoGeneration(sequence))?;
+        self.check_held(&snapshot)?;
+        let documents = read_documents(&self.state.documents(sequence))?;
+        let (activation, activated) = next_activation(Some(last), last.activated);
+        let current = Current {
+            generation: sequence,
+            snapshot: generation.snapshot,
+            activation,
+            activated,
+            ..last.clone()
+        };
+        self.switch(&current, &documents)?;
+        Ok(current)
+    }
+}
+
+/// Each activation is dated as the export is, but later than the one before: apt keeps the newer
+/// of two lists that it has seen. This machine's clock has no say.
+fn next_activation(last: Option<&Current>, created: Timestamp) -> (u64, Timestamp) {
+    match last {
+        None => (1, created),
+        Some(last) => (last.activation + 1, created.max(last.activated + 1.second())),
+    }
+}
+
+/// Writes documents below `folder`, which appears whole or not at all.
+fn write_documents(folder: &Utf8Path, documents: &Documents) -> Result<(), DurableError> {
+    let name = folder.file_name().expect("a folder of documents has a name");
+    let parent = folder.parent().expect("a folder of documents has a parent");
+    let part = parent.join(format!(".part-{name}"));
+    durable::remove(&part)?;
+    durable::create_folders(&part)?;
+    for (path, bytes) in documents {
+        durable::write(&part.join(path.as_str()), bytes)?;
+    }
+    durable::remove(folder)?;
+    durable::rename(&part, folder)
+}
+
+/// Reads the documents of a kept generation, as they were written when it was applied.
+fn read_documents(folder: &Utf8Path) -> Result<Documents, DurableError> {
+    let mut documents = Documents::new();
+    for path in durable::files_below(folder)? {
+        let whole = folder.join(&path);
+        let bytes = std::fs::read(&whole).map_err(at("read", &whole))?;
+        if let Ok(path) = path.as_str().parse() {
+            documents.insert(path, bytes);
+        }
+    }
+    Ok(documents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generation::tests::current;
+
+    #[test]
+    fn an_activation_is_dated_after_the_one_before_even_when_the_clock_went_back() {
+        let last = current(1);
+        let earlier = last.activated - 3.hours();
+        let later = last.activated + 3.hours();
+        assert_eq!(next_activation(None, earlier), (1, earlier));
+        assert_eq!(next_activation(Some(&last), later), (2, later));
+        assert_eq!(next_activation(Some(&last), earlier), (2, last.activated + 1.second()));
+    }
+}

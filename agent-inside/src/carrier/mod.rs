@@ -1,0 +1,3 @@
+//! What brings an export across the gap.
+
+pub mod stick;

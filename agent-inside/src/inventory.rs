@@ -1,0 +1,73 @@
+//! The inventory: what this site holds and wants, signed, for the way back.
+//!
+//! Pure: facts in, a document out; `cli` reads the facts and writes the file.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+use gapferry_common::{
+    durable::{self, DurableError},
+    peel,
+};
+use gapferry_proto::{
+    BlobId, FORMAT, Sequence, SiteName, SnapshotId,
+    inventory::{Inventory, Want},
+};
+
+use crate::generation::Current;
+
+/// Memory that one rebuild may use, in bytes; `DESIGN`'s default of 512 MiB.
+pub const DECODE_MEMORY_BYTES: u64 = 512 << 20;
+
+/// What goes into an inventory.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    pub site: &'a SiteName,
+    pub number: u64,
+    pub current: Option<&'a Current>,
+    /// The snapshot of the last sequence applied; after a rollback not the one that is served.
+    pub newest: Option<SnapshotId>,
+    pub damaged: Vec<BlobId>,
+    pub wants: Vec<Want>,
+}
+
+/// Puts the inventory together.
+pub fn of(facts: Facts) -> Inventory {
+    Inventory {
+        format: FORMAT,
+        site: facts.site.clone(),
+        number: facts.number,
+        generation: facts.current.map(|current| current.generation),
+        snapshot: facts.newest,
+        epoch: facts.current.map_or(0, |current| current.epoch),
+        sequence: facts.current.map_or(Sequence(0), |current| current.sequence),
+        damaged: facts.damaged,
+        wants: facts.wants,
+        codecs: peel::codecs(),
+        decode_memory_bytes: DECODE_MEMORY_BYTES,
+        critical: vec![],
+    }
+}
+
+/// Remembers blobs that an import found lacking, one a line.
+///
+/// # Errors
+///
+/// [`DurableError`].
+pub fn write_suspects(home: &Utf8Path, blobs: &[BlobId]) -> Result<(), DurableError> {
+    let lines: String = blobs.iter().map(|blob| format!("{blob}\n")).collect();
+    durable::write(&home.join(SUSPECTS), lines.as_bytes())
+}
+
+/// The blobs whose bytes an inventory looks at, and not their length alone.
+pub fn read_suspects(home: &Utf8Path) -> BTreeSet<BlobId> {
+    let text = std::fs::read_to_string(home.join(SUSPECTS)).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+const SUSPECTS: &str = "state/suspects";
+
+/// The name of the file on the medium.
+pub fn file_name(number: u64) -> String {
+    format!("inventory-{number:06}.json")
+}
