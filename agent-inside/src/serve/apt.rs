@@ -1,0 +1,61 @@
+//! `/apt/<target>/…`: one repository for each target.
+//!
+//! The heads and plain names show the current generation. By hash, the three generations before
+//! it are there too, and packages of every kept one: a client in the middle of an update never
+//! sees a half-changed repository (Debian wiki, "`DebianRepository/Format`", Acquire-By-Hash).
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderValue;
+use axum::response::Response;
+use gapferry_proto::{Digest, SafePath, Target};
+
+use super::body::{Sealed, send, send_bytes};
+use super::error::ServeError;
+use super::files::content_type;
+use super::site::{Document, Site};
+use super::{App, Ask};
+
+/// `GET /apt/<target>/<path>`
+pub async fn get_apt(
+    State(app): State<Arc<App>>,
+    Path((target, path)): Path<(String, String)>,
+    ask: Ask,
+) -> Result<Response, ServeError> {
+    let target = target.parse::<Target>().map_err(|_| ServeError::BadPath)?;
+    // A flat repository's paragraphs begin their file names so, and apt asks as it is told.
+    let path = path.trim_start_matches("./");
+    let path = path.parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
+    let path = format!("{target}/{path}");
+    if let Some(head) = ask.site.head(&path) {
+        return Ok(send_bytes(&ask.headers, head, HeaderValue::from_static("text/plain")));
+    }
+    if let Some(index) = index(&ask.site, &path) {
+        let sealed = Sealed {
+            path: index.path.clone(),
+            digest: index.digest,
+            len_bytes: index.len_bytes,
+            content_type: content_type(index.path.as_str()),
+        };
+        return send(&ask.method, &ask.headers, sealed).await;
+    }
+    let blob = ask.site.deb(&path).ok_or(ServeError::NotFound(format!("/apt/{path}")))?;
+    let sealed = Sealed {
+        path: app.blobs.path(&blob.id.digest()),
+        digest: blob.id.digest(),
+        len_bytes: blob.len_bytes,
+        content_type: content_type(&path),
+    };
+    send(&ask.method, &ask.headers, sealed).await
+}
+
+fn index<'s>(site: &'s Site, path: &str) -> Option<&'s Document> {
+    match path.split_once("/by-hash/SHA256/") {
+        Some((folder, hex)) => {
+            let digest: Digest = format!("sha256:{hex}").parse().ok()?;
+            site.index_by_hash(folder, &digest)
+        }
+        None => site.index(path),
+    }
+}

@@ -1,0 +1,65 @@
+//! `/`: what this site holds and the lines that make each client use it; and the key that
+//! vouches for its repositories.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+
+use super::error::{ServeError, page};
+use super::{App, Ask, Site};
+
+#[derive(Template)]
+#[template(path = "status.html")]
+struct StatusPage<'a> {
+    site: &'a str,
+    /// As the client calls this server.
+    host: &'a str,
+    generation: Option<&'a Site>,
+    /// Ready lines for a sources list.
+    sources: Vec<String>,
+}
+
+/// `GET /`
+pub async fn get_status(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let site = app.site.load_full();
+    let host = host(&headers);
+    page(&StatusPage {
+        site: app.name.as_str(),
+        host,
+        sources: site.as_deref().map(|site| sources(site, host)).unwrap_or_default(),
+        generation: site.as_deref(),
+    })
+}
+
+/// `GET /keys/site.asc`
+pub async fn get_key(State(app): State<Arc<App>>, _: Ask) -> Result<Response, ServeError> {
+    Ok(([(header::CONTENT_TYPE, "application/pgp-keys")], app.key.clone()).into_response())
+}
+
+/// One line for each suite of each target.
+fn sources(site: &Site, host: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (target, suites) in &site.suites {
+        for (suite, components) in suites {
+            let components: Vec<_> = components.iter().map(String::as_str).collect();
+            lines.push(format!(
+                "deb [signed-by=/etc/apt/keyrings/gapferry.asc] http://{host}/apt/{target} \
+                 {suite} {}",
+                components.join(" ")
+            ));
+        }
+    }
+    lines
+}
+
+/// The name by which the client reached us; a name that could not be one is not repeated, since
+/// people copy these lines.
+fn host(headers: &HeaderMap) -> &str {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let fits = (1..=255).contains(&host.len())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b));
+    if fits { host } else { "ADMIN-NODE:8080" }
+}
