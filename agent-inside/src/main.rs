@@ -1,1 +1,20 @@
-fn main() {}
+//! `gapferry-inside`: the agent on the admin node, where there is no network.
+
+mod apply;
+mod carrier;
+mod cli;
+mod generation;
+mod home;
+mod inbox;
+mod inventory;
+mod publish;
+mod serve;
+mod trust;
+mod verify;
+mod wants;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,27 @@
+//! `generations`: what can be served again.
+
+use comfy_table::{Table, presets};
+use gapferry_common::{cli::Global, exit::Exit};
+use serde_json::json;
+
+use crate::{generation::State, home::Home};
+
+pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    let state = State::of(home.root());
+    let served = state.current()?.map(|current| current.generation);
+    let generations = state.generations()?;
+    global.print(&json!({"served": served, "generations": generations}), || {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(["", "generation", "artifacts", "applied"]);
+        for generation in &generations {
+            table.add_row([
+                if Some(generation.sequence) == served { "*" } else { "" }.to_owned(),
+                generation.sequence.to_string(),
+                generation.artifacts.to_string(),
+                generation.applied.to_string(),
+            ]);
+        }
+        table.to_string()
+    });
+    Ok(Exit::Done)
+}

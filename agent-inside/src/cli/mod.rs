@@ -1,0 +1,136 @@
+//! The command line: one file a subcommand, each of which loads, plans, acts and reports.
+
+mod generations;
+mod import;
+mod init;
+mod inventory;
+mod rollback;
+mod scrub;
+mod serve;
+mod status;
+mod trust;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gapferry_common::{
+    cli::Global,
+    config::ConfigError,
+    exit::{Ended, Exit},
+};
+use gapferry_proto::card::CardError;
+
+use crate::{
+    apply::ApplyError,
+    generation::StateError,
+    home::{BINARY, Home},
+    trust::TrustError,
+    verify::Refusal,
+};
+
+/// Takes in what the outside sends, and serves it to the site.
+#[derive(Debug, Parser)]
+#[command(name = BINARY, version, about)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make this site's identity and its card
+    Init(init::InitArgs),
+    /// Pin the publisher whose exports this site takes
+    Trust(trust::TrustArgs),
+    /// Verify, rebuild, apply and switch to what a medium brings
+    Import(import::ImportArgs),
+    /// Check an export and change nothing
+    Verify(verify::VerifyArgs),
+    /// Serve the current generation over HTTP
+    Serve(serve::ServeArgs),
+    /// Write what this site holds and wants, for the way back
+    Inventory(inventory::InventoryArgs),
+    /// Show what is served and trusted
+    Status,
+    /// List the generations that are kept
+    Generations,
+    /// Serve an earlier generation again
+    Rollback(rollback::RollbackArgs),
+    /// Read every blob again and name what is damaged
+    Scrub(scrub::ScrubArgs),
+}
+
+/// Parses the command line, runs it and gives its exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _closed = e.print();
+            return if e.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    cli.global.start_logging();
+    let result = run(&cli);
+    cli.global.end(result, exit_of)
+}
+
+fn run(cli: &Cli) -> anyhow::Result<Exit> {
+    let global = &cli.global;
+    if let Command::Init(args) = &cli.command {
+        return init::run(args, global);
+    }
+    let home = Home::open(global.home(BINARY)?)?;
+    match &cli.command {
+        Command::Init(_) => unreachable!("ran above, without a home"),
+        Command::Trust(args) => trust::run(args, &home, global),
+        Command::Import(args) => import::run(args, &home, global),
+        Command::Verify(args) => verify::run(args, &home, global),
+        Command::Serve(args) => serve::run(args, &home, global),
+        Command::Inventory(args) => inventory::run(args, &home, global),
+        Command::Status => status::run(&home, global),
+        Command::Generations => generations::run(&home, global),
+        Command::Rollback(args) => rollback::run(args, &home, global),
+        Command::Scrub(args) => scrub::run(args, &home, global),
+    }
+}
+
+/// The exit code of an error that reached the top.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(exit_of_cause).unwrap_or(Exit::Fault)
+}
+
+fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    let is = |yes: bool, exit| yes.then_some(exit);
+    None.or(cause.downcast_ref::<Ended>().map(|ended| ended.exit))
+        .or(is(cause.is::<Refusal>(), Exit::Refused))
+        .or(is(cause.is::<ConfigError>() || cause.is::<CardError>(), Exit::Usage))
+        .or(cause.downcast_ref().map(|trust| match trust {
+            TrustError::Read { .. } => Exit::Fault,
+            _ => Exit::Usage,
+        }))
+        .or(is(cause.downcast_ref().is_some_and(is_no_generation), Exit::Usage))
+        .or(is(
+            matches!(cause.downcast_ref(), Some(ApplyError::State(e)) if is_no_generation(e)),
+            Exit::Usage,
+        ))
+}
+
+const fn is_no_generation(error: &StateError) -> bool {
+    matches!(error, StateError::NoGeneration(_))
+}
+
+/// Asks a yes-or-no question on the terminal; without one the answer must be `--yes`.
+fn confirmed(question: &str) -> anyhow::Result<bool> {
+    use std::io::IsTerminal;
+
+    use anyhow::Context;
+    if !std::io::stdin().is_terminal() {
+        let what = "nobody is at the terminal to compare the words; compare them and pass --yes";
+        return Err(Ended::new(Exit::Usage, what).into());
+    }
+    let asked = dialoguer::Confirm::new().with_prompt(question).default(false).interact();
+    asked.context("cannot ask on the terminal")
+}

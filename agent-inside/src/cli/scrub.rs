@@ -1,0 +1,36 @@
+//! `scrub`: reads every blob again; what is damaged goes into the next inventory.
+
+use gapferry_common::{audit::Audit, cli::Global, durable, exit::Exit, store::scrub};
+
+use crate::home::Home;
+
+#[derive(Debug, clap::Args)]
+pub struct ScrubArgs {
+    /// Make the index again from the blobs
+    #[arg(long)]
+    reindex: bool,
+}
+
+pub fn run(args: &ScrubArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    let _lock = home.lock()?;
+    let store = home.store()?;
+    let report = scrub::scrub(&store, |_| ())?;
+    for &id in &report.damaged {
+        // Served no more: no client gets rotten bytes, and the inventory says it is lacking.
+        durable::remove(&store.path(id))?;
+    }
+    if !report.damaged.is_empty() {
+        Audit::of(home.root()).record("damaged", &report)?;
+    }
+    if args.reindex {
+        scrub::reindex(&store)?;
+    }
+    global.print(&report, || {
+        let mut text = format!("{} blobs read, {} damaged", report.blobs, report.damaged.len());
+        for id in &report.damaged {
+            text += &format!("\n  {id} was removed; the next export brings it again");
+        }
+        text
+    });
+    Ok(if report.damaged.is_empty() { Exit::Done } else { Exit::Incomplete })
+}

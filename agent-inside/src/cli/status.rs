@@ -1,0 +1,57 @@
+//! `status`: what is served and trusted.
+
+use gapferry_common::{
+    cli::{Global, human_bytes},
+    durable::at,
+    exit::Exit,
+};
+use gapferry_proto::Kind;
+use serde_json::json;
+
+use crate::{generation::State, home::Home, wants};
+
+pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    let state = State::of(home.root());
+    let current = state.current()?;
+    let snapshot = match &current {
+        Some(current) => state.snapshot(current.snapshot)?.unwrap_or_default(),
+        None => gapferry_proto::Snapshot::default(),
+    };
+    let store = home.store()?;
+    let mut bytes_stored = 0;
+    for blob in store.blobs() {
+        bytes_stored += blob.map_err(at("list", store.root()))?.len_bytes;
+    }
+    let artifacts = snapshot.count_by_kind();
+    let wants = wants::read(home.root())?.len();
+    let document = json!({
+        "site": home.site(),
+        "sequence": current.as_ref().map_or(0, |c| c.sequence.0),
+        "generation": current.as_ref().map(|c| c.generation),
+        "snapshot": current.as_ref().map(|c| c.snapshot),
+        "activated": current.as_ref().map(|c| c.activated),
+        "epoch": current.as_ref().map(|c| c.epoch),
+        "keyset": current.as_ref().map(|c| c.keyset_version),
+        "artifacts": artifacts,
+        "bytes_stored": bytes_stored,
+        "wants": wants,
+        "trusted": home.publisher_card().is_file(),
+    });
+    global.print(&document, || {
+        let Some(current) = &current else {
+            return format!("Site {}: nothing was imported yet", home.site());
+        };
+        let counts: Vec<_> = Kind::ALL.map(|kind| format!("{} {kind}", artifacts[&kind])).into();
+        let rolled = if current.generation < current.sequence { ", rolled back" } else { "" };
+        format!(
+            "Site       {}\nServes     generation {}{rolled} (export {} was the last applied)\n\
+             Artifacts  {}\nStore      {}\nWants      {wants}",
+            home.site(),
+            current.generation,
+            current.sequence,
+            counts.join(", "),
+            human_bytes(bytes_stored),
+        )
+    });
+    Ok(Exit::Done)
+}
