@@ -1,1 +1,20 @@
+//! The harness: two real agents, a stick between them, an upstream that can misbehave.
+//!
+//! Nothing here shares code with the agents. Digests, archives and indexes are made by other
+//! means, so that a fault of the agents cannot hide in their own test.
 
+pub mod agents;
+pub mod clients;
+pub mod damage;
+pub mod fetch;
+pub mod fixtures;
+pub mod process;
+pub mod site;
+pub mod stick;
+pub mod upstream;
+
+pub use damage::Damage;
+pub use fixtures::Content;
+pub use site::{Inside, Outside, Site};
+pub use stick::Stick;
+pub use upstream::{Fault, Upstream};

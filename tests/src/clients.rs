@@ -1,0 +1,312 @@
+//! Real clients, where this machine has them.
+//!
+//! Each runs with a clean environment and a scratch home, so that no setting of the machine
+//! helps it or gets in its way. With `GAPFERRY_REQUIRE_CLIENTS=1` a missing one is a failure.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::process::{self, Finished};
+
+/// A client that the tests know how to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Client {
+    Pip,
+    AptGet,
+    Skopeo,
+    Crane,
+    Curl,
+}
+
+impl Client {
+    pub const ALL: [Self; 5] = [Self::Pip, Self::AptGet, Self::Skopeo, Self::Crane, Self::Curl];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pip => "pip",
+            Self::AptGet => "apt-get",
+            Self::Skopeo => "skopeo",
+            Self::Crane => "crane",
+            Self::Curl => "curl",
+        }
+    }
+
+    /// Whether this machine has it.
+    pub fn present(self) -> bool {
+        match self {
+            Self::Pip => {
+                find("python3").is_some()
+                    && process::run(python(&env::temp_dir()).arg("--version")).exit_code == 0
+            }
+            _ => find(self.name()).is_some(),
+        }
+    }
+
+    /// Whether a test can use it; says so when not. Each test that needs a client asks here.
+    ///
+    /// # Panics
+    ///
+    /// When it is missing and `GAPFERRY_REQUIRE_CLIENTS=1`.
+    pub fn usable(self) -> bool {
+        let required = env::var("GAPFERRY_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
+        let Some(skipped) = self.skipped(self.present(), required) else { return true };
+        // Not eprintln: of a test that passes, cargo test keeps that to itself. In one piece, for
+        // other tests write too.
+        let _closed = io::stderr().write_all(format!("{skipped}\n").as_bytes());
+        false
+    }
+
+    /// What is said when a client is missing, if a test may go on without it.
+    fn skipped(self, present: bool, required: bool) -> Option<String> {
+        let name = self.name();
+        assert!(present || !required, "{name} is missing, and GAPFERRY_REQUIRE_CLIENTS=1");
+        (!present).then(|| format!("skipped: no {name}"))
+    }
+}
+
+/// The clients that this machine lacks.
+pub fn absent() -> Vec<Client> {
+    Client::ALL.into_iter().filter(|client| !client.present()).collect()
+}
+
+/// Where `PATH` has a program.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    let mut paths = env::split_paths(&folders).map(|folder| folder.join(name));
+    // nginx and the like lie where only root's PATH leads.
+    paths.find(|p| p.is_file()).or_else(|| {
+        ["/usr/sbin", "/sbin"]
+            .map(|folder| Path::new(folder).join(name))
+            .into_iter()
+            .find(|p| p.is_file())
+    })
+}
+
+/// A program with nothing but `PATH` and a home folder.
+pub fn clean(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
+    let path = env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path).env("HOME", home).current_dir(home);
+    command
+}
+
+/// `pip` with no settings but ours.
+fn python(home: &Path) -> Command {
+    let mut command = clean("python3", home);
+    command.args(["-m", "pip", "--isolated", "--no-cache-dir", "--disable-pip-version-check"]);
+    command
+}
+
+/// Downloads requirements and all that they depend on from `<server>/pypi/simple/`.
+pub fn pip_download(server: &str, requirements: &[&str], folder: &Path) -> Finished {
+    let index = format!("{server}/pypi/simple/");
+    let mut pip = python(folder);
+    pip.args(["download", "--no-input", "--retries", "0", "--index-url", &index, "--dest"]);
+    process::run(pip.arg(folder).args(requirements))
+}
+
+/// apt with a state of its own, which knows one repository.
+#[derive(Clone, Debug)]
+pub struct Apt {
+    folder: PathBuf,
+}
+
+impl Apt {
+    /// Sets apt up in `folder` for the repository at `uri`, vouched for by the armoured `key`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be written.
+    pub fn new(folder: &Path, uri: &str, suite: &str, key: &str) -> Self {
+        for sub in ["state", "lists/partial", "archives/partial", "sources", "trusted", "log"] {
+            fs::create_dir_all(folder.join(sub)).expect("a folder can be made");
+        }
+        let armour: String = key
+            .lines()
+            .map(|line| match line.trim_end() {
+                "" => " .\n".to_owned(),
+                line => format!(" {line}\n"),
+            })
+            .collect();
+        let source = format!(
+            "Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\nSigned-By:\n{armour}"
+        );
+        let write = |name: &str, text: &str| {
+            fs::write(folder.join(name), text).expect("a file can be written");
+        };
+        write("state/status", &base_system());
+        write("sources/site.sources", &source);
+        write("apt.conf", &apt_settings(folder));
+        Self { folder: folder.to_owned() }
+    }
+
+    pub fn update(&self) -> Finished {
+        process::run(self.command().arg("update"))
+    }
+
+    /// Downloads packages into the folder `archives`, with all that they depend on.
+    pub fn download(&self, packages: &[&str]) -> Finished {
+        let mut apt = self.command();
+        process::run(apt.args(["install", "--download-only", "--yes"]).args(packages))
+    }
+
+    /// What was downloaded, sorted by name.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be read.
+    pub fn archives(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.folder.join("archives")).expect("a folder can be read");
+        let mut debs: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        debs.retain(|path| path.extension().is_some_and(|end| end == "deb"));
+        debs.sort();
+        debs
+    }
+
+    fn command(&self) -> Command {
+        let mut apt = clean("apt-get", &self.folder);
+        apt.env("APT_CONFIG", self.folder.join("apt.conf"));
+        apt.args(["-o", "Dpkg::Use-Pty=0", "--no-install-recommends"]);
+        apt
+    }
+}
+
+/// The packages that every system of this machine's release has (`Priority: required`), with
+/// what they depend on: what a site's nodes bring along. Empty on a machine without dpkg.
+fn base_system() -> String {
+    let Ok(status) = fs::read_to_string("/var/lib/dpkg/status") else { return String::new() };
+    let paragraphs: Vec<&str> = status.split("\n\n").collect();
+    let field = |paragraph: &str, name: &str| {
+        let line = paragraph.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|value| value.trim().to_owned())
+    };
+    let name = |paragraph: &&str| field(paragraph, "Package:");
+    let by_name: BTreeMap<String, &str> =
+        paragraphs.iter().filter_map(|p| Some((name(p)?, *p))).collect();
+    let required = |p: &&&str| field(p, "Priority:").as_deref() == Some("required");
+    let mut open: Vec<String> = paragraphs.iter().filter(required).filter_map(name).collect();
+    let mut base = BTreeMap::new();
+    while let Some(package) = open.pop() {
+        let Some(paragraph) = by_name.get(&package) else { continue };
+        if base.insert(package, *paragraph).is_some() {
+            continue;
+        }
+        for relations in ["Depends:", "Pre-Depends:"] {
+            let relations = field(paragraph, relations).unwrap_or_default();
+            let names = relations.split([',', '|']).filter_map(|r| r.split_whitespace().next());
+            open.extend(names.map(|n| n.split(':').next().unwrap_or(n).to_owned()));
+        }
+    }
+    base.into_values().map(|paragraph| format!("{paragraph}\n\n")).collect()
+}
+
+/// `Error-Mode any`: without it `update` exits 0 on a bad signature when old lists exist.
+fn apt_settings(folder: &Path) -> String {
+    let dir = folder.display();
+    format!(
+        "Dir \"{dir}/\";\nDir::State \"{dir}/state\";\nDir::State::status \"{dir}/state/status\";\n\
+         Dir::State::lists \"{dir}/lists\";\nDir::Cache \"{dir}\";\n\
+         Dir::Cache::archives \"{dir}/archives\";\nDir::Etc::SourceList \"/dev/null\";\n\
+         Dir::Etc::SourceParts \"{dir}/sources\";\nDir::Etc::Trusted \"/dev/null\";\n\
+         Dir::Etc::TrustedParts \"{dir}/trusted\";\nDir::Etc::Parts \"/dev/null\";\n\
+         Dir::Log \"{dir}/log\";\n\
+         APT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\"; }};\n\
+         APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n\
+         Acquire::Retries \"0\";\nAcquire::http::Proxy \"false\";\nDebug::NoLocking \"1\";\n\
+         APT::Update::Error-Mode \"any\";\n"
+    )
+}
+
+/// Copies an image from a server without TLS into an OCI layout folder, every platform.
+pub fn skopeo_copy(host: &str, image: &str, folder: &Path) -> Finished {
+    let mut skopeo = clean("skopeo", folder);
+    skopeo.args(["--insecure-policy", "copy", "--all", "--src-tls-verify=false"]);
+    let target = format!("oci:{}:copy", folder.display());
+    process::run(skopeo.args([&format!("docker://{host}/{image}"), &target]))
+}
+
+/// The digest that crane resolves an image to.
+pub fn crane_digest(host: &str, image: &str, home: &Path) -> Finished {
+    process::run(clean("crane", home).args(["digest", "--insecure", &format!("{host}/{image}")]))
+}
+
+/// Downloads a URL.
+pub fn curl(url: &str, file: &Path, home: &Path) -> Finished {
+    let mut curl = clean("curl", home);
+    process::run(
+        curl.args(["--fail", "--silent", "--show-error", "--noproxy", "*"])
+            .arg(url)
+            .arg("-o")
+            .arg(file),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixtures::{AptRepo, Deb, Wheel, sha256},
+        upstream::Upstream,
+    };
+
+    #[test]
+    fn a_missing_client_is_named_and_skipped() {
+        assert_eq!(Client::Skopeo.skipped(false, false).as_deref(), Some("skipped: no skopeo"));
+        assert_eq!(Client::Skopeo.skipped(true, false), None);
+        assert_eq!(Client::Skopeo.skipped(true, true), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "skopeo is missing, and GAPFERRY_REQUIRE_CLIENTS=1")]
+    fn a_missing_client_that_is_required_is_a_failure() {
+        Client::Skopeo.skipped(false, true);
+    }
+
+    #[test]
+    fn apt_takes_a_package_and_its_dependency_from_our_repository() {
+        if !Client::AptGet.usable() {
+            return;
+        }
+        let upstream = Upstream::start();
+        let library = Deb::new("libwrap0", "7.6").architecture("all");
+        let socat = Deb::new("socat", "1.8").depends("libwrap0 (>= 7)");
+        let repo = AptRepo::new("trixie").with(socat.clone()).with(library);
+        upstream.put_apt(&repo);
+        let folder = tempfile::tempdir().unwrap();
+        let uri = format!("{}/apt", upstream.url());
+        let apt = Apt::new(folder.path(), &uri, "trixie", &repo.public_key());
+        for finished in [apt.update(), apt.download(&["socat"])] {
+            assert_eq!(finished.exit_code, 0, "{}{}", finished.stdout, finished.stderr);
+        }
+        let archives = apt.archives();
+        assert_eq!(archives.len(), 2, "{archives:?}");
+        assert_eq!(sha256(&fs::read(&archives[1]).unwrap()), sha256(&socat.make()));
+        let other = tempfile::tempdir().unwrap();
+        let foreign = AptRepo::new("trixie").public_key();
+        assert_eq!(Apt::new(other.path(), &uri, "trixie", &foreign).update().exit_code, 100);
+    }
+
+    #[test]
+    fn pip_takes_a_wheel_and_its_dependency_from_our_index() {
+        if !Client::Pip.usable() {
+            return;
+        }
+        let upstream = Upstream::start();
+        let beta = Wheel::new("beta", "2.0").make();
+        upstream.put_pypi(Wheel::new("alpha", "1.0").requires("beta>=2").make());
+        upstream.put_pypi(beta.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let index = upstream.url();
+        let mut pip = python(folder.path());
+        pip.args(["download", "--index-url", &format!("{index}/simple/"), "alpha==1.0"]);
+        let finished = process::run(&mut pip);
+        assert_eq!(finished.exit_code, 0, "{}", finished.stderr);
+        let bytes = fs::read(folder.path().join("beta-2.0-py3-none-any.whl")).unwrap();
+        assert_eq!(sha256(&bytes), beta.sha256());
+    }
+}

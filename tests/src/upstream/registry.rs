@@ -1,0 +1,27 @@
+//! `/v2/`, the pulling half of the OCI distribution specification 1.1.
+
+use crate::fixtures::Image;
+
+use super::{Body, Resource};
+
+/// Everything that pulling `image` from `repository` asks for, by path.
+pub(super) fn resources(repository: &str, tag: &str, image: &Image) -> Vec<(String, Resource)> {
+    let resource = |bytes: &[u8], media_type, digest: &str| Resource {
+        body: Body::Bytes(bytes.to_vec().into()),
+        media_type,
+        digest: Some(digest.to_owned()),
+    };
+    let mut all = vec![];
+    for (digest, bytes) in &image.blobs {
+        let found = resource(bytes, "application/octet-stream", digest);
+        all.push((format!("/v2/{repository}/blobs/{digest}"), found));
+    }
+    for (digest, (media_type, bytes)) in &image.manifests {
+        let found = resource(bytes, media_type, digest);
+        if *digest == image.root {
+            all.push((format!("/v2/{repository}/manifests/{tag}"), found.clone()));
+        }
+        all.push((format!("/v2/{repository}/manifests/{digest}"), found));
+    }
+    all
+}
