@@ -1,0 +1,14 @@
+//! One file a promise. Everything runs against the real agents; see `tests/src` for the harness.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests stop where tests would")]
+
+mod damage;
+mod first_transfer;
+mod heal;
+mod help;
+mod power_cut;
+mod refusal;
+mod rollback;
+mod secrets;
+mod upstream_faults;
+mod world;
