@@ -1,0 +1,72 @@
+//! Anonymous memory of export and import of one large blob: sampled, and under a limit.
+
+use std::process::Command;
+
+use tests::{
+    Inside, Stick, process,
+    site::{Failure, Outcome},
+};
+
+use super::{Large, Row, mib};
+
+const LIMIT_KIB: u64 = 256 << 10;
+const PROMISE: &str = "at most 256 MiB";
+
+pub fn measure(len_bytes: u64) -> Vec<Row> {
+    let large = Large::new(len_bytes, false);
+    let blob = mib(len_bytes);
+    let copy = large.site.copy_of_inside("limited");
+    let mut rows = vec![];
+    for (inside, way) in [(&large.site.inside, "free"), (&copy, "RLIMIT_DATA 256 MiB")] {
+        large.forget_sealed(); // else the second export would only be copied
+        let wrap = |command| if way == "free" { command } else { limited(&command) };
+        let exported = large.export(wrap);
+        let imported = exported.as_ref().ok().map(|(stick, _)| import(inside, stick, wrap));
+        let exported = exported.map(|(_, outcome)| outcome);
+        rows.push(row(&format!("export of {blob}, {way}"), &exported));
+        if let Some(imported) = imported {
+            rows.push(row(&format!("import of {blob}, {way}"), &imported));
+        }
+    }
+    rows
+}
+
+fn import(
+    inside: &Inside,
+    stick: &Stick,
+    wrap: impl Fn(Command) -> Command,
+) -> Result<Outcome, Failure> {
+    let path = stick.export.display().to_string();
+    let args = ["import", &path, "-o", "json"];
+    Outcome::of(process::run(&mut wrap(inside.agent.command(&args))))
+}
+
+fn row(figure: &str, run: &Result<Outcome, Failure>) -> Row {
+    let value = match run {
+        Ok(outcome) => {
+            let own = outcome.json["peak_memory_bytes"].as_u64().map_or("-".to_owned(), mib);
+            let (peak, seconds) = (mib(outcome.peak_memory_bytes), outcome.seconds);
+            format!("peak {peak} (its own word: {own}), {seconds:.1} s")
+        }
+        Err(failure) => format!("failed: {failure:?}"),
+    };
+    Row::new(figure, value, PROMISE)
+}
+
+/// The same command in a shell that first lowers `RLIMIT_DATA`, which counts private writable
+/// memory and no mapped files.
+fn limited(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -d {LIMIT_KIB} && exec \"$@\""), "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.env_clear();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
+}

@@ -1,0 +1,84 @@
+//! A running `gapferry-inside serve`.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use super::Agent;
+use crate::{fetch, process};
+
+/// The inside, serving on a free port until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// # Panics
+    ///
+    /// When the agent does not say where it listens.
+    pub(super) fn start(agent: &Agent) -> Self {
+        let args = ["serve", "--listen", "127.0.0.1:0", "-o", "json"];
+        Self::of_command(agent, agent.command(&args))
+    }
+
+    /// Starts `command`, which ends up as the server of `agent`.
+    ///
+    /// # Panics
+    ///
+    /// When the agent does not say where it listens.
+    pub fn of_command(agent: &Agent, mut command: Command) -> Self {
+        let log = agent.folder.join("serve.log");
+        let stderr = File::create(&log).expect("a log can be made");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        let mut child = command.spawn().expect("the agent can be started");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a pipe can be read");
+        process::read_all(stdout);
+        let told: Value = serde_json::from_str(&line).unwrap_or_default();
+        let url = told["listening"][0].as_str().unwrap_or_else(|| {
+            let _ = child.kill();
+            panic!("no address in {line:?}\n{}", fs::read_to_string(&log).unwrap_or_default())
+        });
+        Self { url: url.trim_end_matches('/').to_owned(), child, log }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fetches a path.
+    ///
+    /// # Panics
+    ///
+    /// When there is no answer at all.
+    pub fn get(&self, path: &str) -> fetch::Answer {
+        fetch::get(&format!("{}{path}", self.url)).expect("the server did not answer")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
