@@ -139,10 +139,21 @@ impl Apt {
         let write = |name: &str, text: &str| {
             fs::write(folder.join(name), text).expect("a file can be written");
         };
-        write("state/status", &base_system());
+        write("state/status", "");
         write("sources/site.sources", &source);
         write("apt.conf", &apt_settings(folder));
         Self { folder: folder.to_owned() }
+    }
+
+    /// Has apt believe that the base system of this machine's release is installed, as on a node.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be written.
+    #[must_use]
+    pub fn on_base_system(self) -> Self {
+        fs::write(self.folder.join("state/status"), base_system()).expect("a file can be written");
+        self
     }
 
     pub fn update(&self) -> Finished {

@@ -20,6 +20,8 @@ pub struct Goods {
     pub image_root: String,
     pub requirements: Vec<String>,
     pub debs: &'static [&'static str],
+    /// Whether the packages are a distribution's, which expect its base system below them.
+    pub debs_need_base: bool,
     pub suite: String,
     pub architecture: String,
 }
@@ -103,7 +105,10 @@ impl Goods {
         if Client::AptGet.present() {
             let key = String::from_utf8(server.get(APT_KEY_PATH).body)?;
             println!("$ apt-get update && apt-get install --download-only {}", self.debs.join(" "));
-            let apt = Apt::new(folder, &root, &self.suite, &key);
+            let mut apt = Apt::new(folder, &root, &self.suite, &key);
+            if self.debs_need_base {
+                apt = apt.on_base_system();
+            }
             done(&apt.update())?;
             done(&apt.download(self.debs))?;
             let archives = apt.archives();

@@ -106,6 +106,7 @@ impl Crossing {
             image_root: self.supply.image(round).root,
             requirements: Supply::requirements(round),
             debs: Supply::debs(round),
+            debs_need_base: matches!(self.supply.apt, Apt::Machine { .. }),
             suite: self.supply.suite().to_owned(),
             architecture: self.supply.architecture.clone(),
         };
