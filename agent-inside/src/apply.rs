@@ -78,7 +78,7 @@ impl Applier<'_> {
         staging: &Utf8Path,
         each: impl Fn(u64) + Sync,
     ) -> Result<Applied, ApplyError> {
-        let basis = self.basis(export)?;
+        let basis = basis_of(export, self.state)?;
         let snapshot = verify::resulting_snapshot(export, &basis)?;
         let tree = publish::render(&snapshot).map_err(Refusal::from)?;
         verify::check_recipes(export, &basis, &snapshot)?;
@@ -89,14 +89,6 @@ impl Applier<'_> {
         self.keep(export, &snapshot, &documents)?;
         self.activate(export, &documents)?;
         Ok(Applied { sequence: export.manifest.sequence, rebuilt, bytes_written })
-    }
-
-    /// The snapshot that the export builds on.
-    fn basis(&self, export: &VerifiedExport) -> Result<Snapshot, ApplyError> {
-        let Some(basis) = export.manifest.basis else { return Ok(Snapshot::default()) };
-        let sequence = export.manifest.sequence;
-        let kept = self.state.snapshot(basis)?;
-        Ok(kept.ok_or(Refusal::BasisNotKept { sequence, basis })?)
     }
 
     /// Every base blob is held and hashes to its name.
@@ -228,6 +220,17 @@ impl Applier<'_> {
         self.switch(&current, &documents)?;
         Ok(current)
     }
+}
+
+/// The snapshot that the export builds on.
+///
+/// # Errors
+///
+/// [`Refusal::BasisNotKept`], or [`ApplyError::State`] when the kept list is damaged.
+pub fn basis_of(export: &VerifiedExport, state: &State) -> Result<Snapshot, ApplyError> {
+    let Some(basis) = export.manifest.basis else { return Ok(Snapshot::default()) };
+    let sequence = export.manifest.sequence;
+    Ok(state.snapshot(basis)?.ok_or(Refusal::BasisNotKept { sequence, basis })?)
 }
 
 /// Each activation is dated as the export is, but later than the one before: apt keeps the newer

@@ -3,13 +3,13 @@
 use camino::Utf8PathBuf;
 use gapferry_common::{
     cli::{Global, human_bytes},
-    exit::{Ended, Exit},
+    exit::{Ended, Exit, chain},
 };
-use gapferry_proto::{Envelope, Snapshot};
+use gapferry_proto::Envelope;
 use serde_json::json;
 
-use super::import::chain;
 use crate::{
+    apply::{ApplyError, basis_of},
     carrier::stick,
     generation::State,
     home::Home,
@@ -92,12 +92,9 @@ fn judge(home: &Home, export: &stick::Found) -> anyhow::Result<(Envelope, bool)>
     inbox::check(export, &envelope).map_err(unwrapped)?;
     let manifest = inbox::manifest_on(export, &envelope, &home.age_identity()?);
     let export = verify::verify_manifest(envelope, manifest.map_err(unwrapped)?)?;
-    let basis = match export.manifest.basis {
-        None => Snapshot::default(),
-        Some(basis) => {
-            let sequence = export.manifest.sequence;
-            state.snapshot(basis)?.ok_or(Refusal::BasisNotKept { sequence, basis })?
-        }
+    let basis = match basis_of(&export, &state) {
+        Err(ApplyError::Refused(refusal)) => return Err(refusal.into()),
+        other => other?,
     };
     let snapshot = verify::resulting_snapshot(&export, &basis)?;
     verify::check_recipes(&export, &basis, &snapshot)?;
