@@ -1,7 +1,6 @@
 //! The pinned publisher: whose root decides what this site believes.
 
 use camino::Utf8PathBuf;
-use gapferry_common::durable::at;
 use gapferry_proto::{
     Digest,
     card::{CardError, PublisherCard},
@@ -59,10 +58,7 @@ impl Pinned {
         match std::fs::read(&path) {
             Ok(text) => Self::of_card(&text),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(TrustError::Nobody),
-            Err(e) => {
-                let error = at("read", &path)(e);
-                Err(TrustError::Read { path, source: error.source })
-            }
+            Err(source) => Err(TrustError::Read { path, source }),
         }
     }
 }
