@@ -23,6 +23,20 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// An error and its causes in one line; a cause that its error already ends with is not repeated.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let message = source.to_string();
+        if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = source.source();
+    }
+    text
+}
+
 /// An error that carries its exit code through `anyhow`.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

@@ -6,7 +6,7 @@ use gapferry_common::{
     audit::Audit,
     cli::{Global, human_bytes},
     durable,
-    exit::{Ended, Exit},
+    exit::{Ended, Exit, chain},
     memory,
     openpgp::sign::SiteKey,
     store::Store,
@@ -238,20 +238,6 @@ fn progress(global: &Global, len_bytes: u64, what: &'static str) -> indicatif::P
     let style = "{msg:10} {bar:40} {bytes}/{total_bytes} {eta}";
     let style = indicatif::ProgressStyle::with_template(style).expect("the template is fixed");
     indicatif::ProgressBar::new(len_bytes).with_style(style).with_message(what)
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let message = source.to_string();
-        if !text.ends_with(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = source.source();
-    }
-    text
 }
 
 fn document(ending: &Ending) -> Value {

@@ -19,8 +19,7 @@ use clap::{Parser, Subcommand};
 use gapferry_common::{
     cli::Global,
     config::ConfigError,
-    exit::{Ended, Exit},
-    lock::LockError,
+    exit::{Ended, Exit, chain},
 };
 use gapferry_proto::{SiteName, card::CardError};
 
@@ -123,7 +122,6 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         .or(is(cause.is::<LockFileError>() || cause.is::<CardError>(), Exit::Usage))
         .or(is(cause.is::<UnionError>(), Exit::Usage))
         .or(is(cause.is::<InventoryRefusal>(), Exit::Refused))
-        .or(cause.downcast_ref::<LockError>().map(|_| Exit::Fault))
         .or(is(matches!(cause.downcast_ref(), Some(LedgerError::NotPaired(_))), Exit::Usage))
         .or(is(matches!(cause.downcast_ref(), Some(ExportError::NoKeyset)), Exit::Usage))
         .or(is(
@@ -166,19 +164,11 @@ struct FailureLine {
 }
 
 fn failure_lines(failures: &[Failure]) -> Vec<FailureLine> {
-    let line = |failure: &Failure| {
-        let mut error = failure.error.to_string();
-        let mut cause = failure.error.source();
-        while let Some(source) = cause {
-            error.push_str(&format!(": {source}"));
-            cause = source.source();
-        }
-        FailureLine {
-            kind: failure.kind,
-            name: failure.name.clone(),
-            verdict: failure.verdict,
-            error,
-        }
+    let line = |failure: &Failure| FailureLine {
+        kind: failure.kind,
+        name: failure.name.clone(),
+        verdict: failure.verdict,
+        error: chain(&*failure.error),
     };
     failures.iter().map(line).collect()
 }
