@@ -34,6 +34,10 @@ pub struct Inventory {
     /// Blobs of the snapshot that are missing or no longer hash to their names.
     #[serde(default)]
     pub damaged: Vec<BlobId>,
+    /// Blobs that the last import could not rebuild, and what they were made with. The next
+    /// export carries them raw and without those codecs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
     /// What was asked for and could not be served.
     #[serde(default)]
     pub wants: Vec<Want>,
@@ -44,6 +48,15 @@ pub struct Inventory {
     pub decode_memory_bytes: u64,
     #[serde(default)]
     pub critical: Vec<String>,
+}
+
+/// A blob whose recipe gave other bytes, or none.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize, Serialize)]
+pub struct Failed {
+    pub blob: BlobId,
+    /// The node or encoder that is to blame; none when it cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<String>,
 }
 
 /// One thing that a client asked for and the inside did not hold.
@@ -97,6 +110,7 @@ mod tests {
             epoch: 1,
             sequence: Sequence(3),
             damaged: vec![BlobId::of(b"d")],
+            failed: vec![Failed { blob: BlobId::of(b"f"), codec: Some("zlib-1.3".into()) }],
             wants: vec![Want { kind: Kind::Deb, name: "socat".into(), target: None }],
             codecs: vec!["blob".into(), "concat".into()],
             decode_memory_bytes: 512 << 20,

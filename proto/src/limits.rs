@@ -52,6 +52,46 @@ pub const INVENTORY_LEN_BYTES_MAX: u64 = 64 << 20;
 /// Most nodes in one recipe. A wheel of 20,000 members needs one each with its codec.
 pub const RECIPE_NODES_MAX: usize = 1 << 20;
 
+/// Most bases of one stream: an older version, and a sibling that the same toolchain made.
+pub const RECIPE_BASES_MAX: usize = 2;
+
+/// Most bytes that stand in a recipe itself: 1 KiB. A frame and its place cost some 100 bytes,
+/// so what is shorter than that belongs there.
+pub const RECIPE_BYTES_LEN_MAX: usize = 1024;
+
+/// How many containers and codecs are opened inside each other: a deb is an ar of an xz of a tar,
+/// an image saved by Docker a gzip of a tar of a gzip of a tar.
+pub const PEEL_DEPTH_MAX: usize = 4;
+
+/// Longest plain stream for one byte of a coded one. Real packages reach 30; a zip bomb has 1000.
+pub const PEEL_EXPANSION_MAX: u64 = 200;
+
+/// Plain bytes that a coded stream may have whatever its expansion: 1 MiB of zeros is no bomb.
+pub const PEEL_EXPANSION_FREE_BYTES: u64 = 1 << 20;
+
+/// Most plain bytes under all coded streams of one blob: 64 GiB, a quarter of the longest blob;
+/// scratch space is limited by itself.
+pub const PEEL_PLAIN_LEN_BYTES_MAX: u64 = 64 << 30;
+
+/// Most members and coded streams of one blob: 2^20. The largest wheels have 25,000, a source
+/// tree of Linux 90,000.
+pub const PEEL_MEMBERS_MAX: usize = 1 << 20;
+
+/// Least length of a member that is a leaf of its own, in bytes: 128 KiB. Shorter ones are pooled:
+/// a leaf costs some 250 bytes of recipe and frames, and a search for its bases.
+pub const LEAF_LEN_BYTES_MIN: u64 = 128 << 10;
+
+/// Longest pool, in bytes: 4 GiB, the small members of the largest images many times over.
+pub const POOL_LEN_BYTES_MAX: u64 = 4 << 30;
+
+/// Memory that one rebuild may use besides mapped files, in bytes: 512 MiB, what the smallest
+/// admin nodes can spare. Cards and inventories state it.
+pub const DECODE_MEMORY_BYTES: u64 = 512 << 20;
+
+/// Largest window of a zstd frame, as its logarithm: 2^28 bytes. The decoder reserves it, so one
+/// such stream at a time stays within [`DECODE_MEMORY_BYTES`].
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 28;
+
 /// Longest name of an artifact, in bytes; also the longest path below a server's root.
 pub const NAME_LEN_BYTES_MAX: usize = 1024;
 

@@ -3,7 +3,10 @@
 //! A recipe is a flat table of nodes; the last one is the blob. A node refers to earlier nodes
 //! by their number only, so no depth has to be bounded. `FORMAT.md`, section 4.
 
-use minicbor::{Decode, Encode, bytes::ByteVec};
+mod wire;
+
+use minicbor::{Decode, Encode};
+use wire::NodeWire;
 
 use crate::{BlobId, ChunkId, limits};
 
@@ -29,46 +32,87 @@ pub struct Recipe {
     nodes: Vec<NodeWire>,
 }
 
-/// A node as it is stored: its name decides which of the other fields it has.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-#[cbor(map)]
-struct NodeWire {
-    #[n(0)]
-    name: String,
-    #[n(1)]
-    blob: Option<BlobId>,
-    #[n(2)]
-    parts: Option<PartsWire>,
-}
-
-/// Parts by column: one entry of each for every part.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-#[cbor(map)]
-struct PartsWire {
-    /// 32 bytes each.
-    #[n(0)]
-    chunks: ByteVec,
-    /// Length of the chunk in bytes.
-    #[n(1)]
-    len_bytes: Vec<u32>,
-    /// 0: in a pack; k: in node k - 1.
-    #[n(2)]
-    nodes: Vec<u32>,
-    /// The pack's number, 0 when the part is in a node.
-    #[n(3)]
-    packs: Vec<u32>,
-    /// Offset in the pack's frames or in the node's bytes.
-    #[n(4)]
-    offsets: Vec<u64>,
-}
-
-/// A node that this agent understands.
+/// A node that this agent understands. Numbers are places of earlier nodes in the table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Node {
-    /// `blob`: the bytes of a blob that the inside holds.
+    /// `blob`: the bytes of a blob that the inside holds or that an earlier recipe makes.
     Blob(BlobId),
     /// `concat`: chunks one after the other.
     Concat(Vec<Part>),
+    /// `bytes`: a few bytes that stand in the recipe itself.
+    Bytes(Vec<u8>),
+    /// `view-1`: one stream that is found when a `blob` node is peeled.
+    View { blob: u32, view: View, len_bytes: u64 },
+    /// A stream that a codec makes of its bases and a payload.
+    Coded(Coded),
+    /// `reseal-1`: the blob, made of its pool and its leaves.
+    Reseal(Reseal),
+}
+
+/// Which stream of a peeled blob is meant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum View {
+    /// Layout, skeletons and small members.
+    Pool,
+    /// The leaf of that number.
+    Leaf(u32),
+    /// The coded stream of that number with its Huffman coding undone.
+    Puffed(u32),
+    /// The coded stream of that number as it stands.
+    Sealed(u32),
+}
+
+/// What turns bases and a payload into a stream.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Codec {
+    /// `suffix-lzma-1`: copies from the bases with differences; one or two bases.
+    SuffixLzma,
+    /// `zstd-prefix-1`: a zstd frame whose prefix is the bases, one after the other.
+    ZstdPrefix,
+    /// `lzma-1`: a `.lzma` stream, without base.
+    Lzma,
+}
+
+impl Codec {
+    pub const ALL: [Self; 3] = [Self::SuffixLzma, Self::ZstdPrefix, Self::Lzma];
+
+    /// The name of its node.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::SuffixLzma => "suffix-lzma-1",
+            Self::ZstdPrefix => "zstd-prefix-1",
+            Self::Lzma => "lzma-1",
+        }
+    }
+}
+
+/// A stream made by a codec.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Coded {
+    pub codec: Codec,
+    /// At most [`limits::RECIPE_BASES_MAX`] nodes, joined in this order.
+    pub bases: Vec<u32>,
+    /// The node that is the payload.
+    pub payload: u32,
+    /// The stream has exactly this length.
+    pub len_bytes: u64,
+    /// Memory that decoding takes, besides mapped files.
+    pub decode_memory_bytes: u64,
+}
+
+/// A blob put together again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reseal {
+    /// The node that is the pool.
+    pub pool: u32,
+    /// The nodes that are the leaves, in order.
+    pub leaves: Vec<u32>,
+    /// For the coded streams in order: name of the encoder, and how many in a row it made.
+    pub encoders: Vec<(String, u64)>,
+    /// The node that holds the corrections of those encoders that need some.
+    pub corrections: Option<u32>,
+    pub len_bytes: u64,
+    pub decode_memory_bytes: u64,
 }
 
 /// One chunk of a `concat` node, and where its bytes are.
@@ -88,6 +132,61 @@ pub enum Place {
     Node { node: u32, offset: u64 },
 }
 
+impl Node {
+    /// The name that stands for the node in recipes, cards and inventories.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Blob(_) => "blob",
+            Self::Concat(_) => "concat",
+            Self::Bytes(_) => "bytes",
+            Self::View { .. } => "view-1",
+            Self::Coded(coded) => coded.codec.id(),
+            Self::Reseal(_) => "reseal-1",
+        }
+    }
+
+    /// The nodes that it refers to.
+    pub fn from(&self) -> Vec<u32> {
+        match self {
+            Self::Blob(_) | Self::Bytes(_) => vec![],
+            Self::Concat(parts) => {
+                let nodes = parts.iter().filter_map(|part| match part.place {
+                    Place::Node { node, .. } => Some(node),
+                    Place::Pack { .. } => None,
+                });
+                nodes.collect()
+            }
+            Self::View { blob, .. } => vec![*blob],
+            Self::Coded(coded) => [&coded.bases[..], &[coded.payload]].concat(),
+            Self::Reseal(reseal) => {
+                let rest = std::iter::once(reseal.pool).chain(reseal.corrections);
+                reseal.leaves.iter().copied().chain(rest).collect()
+            }
+        }
+    }
+
+    /// The length of its bytes; of a blob it is not known here.
+    pub fn len_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Blob(_) => None,
+            Self::Concat(parts) => Some(parts.iter().map(|part| u64::from(part.len_bytes)).sum()),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::View { len_bytes, .. } => Some(*len_bytes),
+            Self::Coded(coded) => Some(coded.len_bytes),
+            Self::Reseal(reseal) => Some(reseal.len_bytes),
+        }
+    }
+
+    /// Memory that making it takes, besides mapped files.
+    pub const fn decode_memory_bytes(&self) -> u64 {
+        match self {
+            Self::Coded(coded) => coded.decode_memory_bytes,
+            Self::Reseal(reseal) => reseal.decode_memory_bytes,
+            _ => 0,
+        }
+    }
+}
+
 impl Recipe {
     /// The recipe of `blob` from `nodes`, the last of which is the blob.
     pub fn new(blob: BlobId, len_bytes: u64, nodes: &[Node]) -> Self {
@@ -105,157 +204,61 @@ impl Recipe {
         if limits::RECIPE_NODES_MAX < self.nodes.len() {
             return Err(wrong("too many nodes"));
         }
-        let mut nodes = Vec::new();
-        for (number, wire) in self.nodes.iter().enumerate() {
-            nodes.push(match (wire.name.as_str(), wire.blob, &wire.parts) {
-                ("blob", Some(blob), None) => Node::Blob(blob),
-                ("concat", None, Some(parts)) => {
-                    Node::Concat(parts.parts(number as u64).map_err(wrong)?)
-                }
-                ("blob" | "concat", ..) => return Err(wrong("a node lacks its fields")),
-                (name, ..) => {
-                    let name = name.to_owned();
-                    return Err(RecipeError::UnknownNode { blob: self.blob, name });
-                }
-            });
+        let mut nodes: Vec<Node> = Vec::new();
+        for wire in &self.nodes {
+            let node = wire.node().map_err(wrong)?;
+            let node = node.ok_or_else(|| RecipeError::UnknownNode {
+                blob: self.blob,
+                name: wire.name().to_owned(),
+            })?;
+            check_node(&node, &nodes).map_err(wrong)?;
+            nodes.push(node);
         }
         match nodes.last() {
-            Some(Node::Concat(parts)) if total_len(parts) == self.len_bytes => Ok(nodes),
-            Some(Node::Concat(_)) => Err(wrong("its parts do not add up to its length")),
-            Some(Node::Blob(_)) => Err(wrong("it renames another blob")),
             None => Err(wrong("it has no node")),
+            Some(Node::Blob(_)) => Err(wrong("it renames another blob")),
+            Some(last) if last.len_bytes() == Some(self.len_bytes) => Ok(nodes),
+            Some(_) => Err(wrong("its last node has another length")),
         }
+    }
+
+    /// The blobs that it takes bytes from.
+    pub fn bases(&self) -> impl Iterator<Item = BlobId> {
+        self.nodes.iter().filter_map(NodeWire::base)
     }
 }
 
-impl NodeWire {
-    fn of(node: &Node) -> Self {
-        match node {
-            Node::Blob(blob) => Self { name: "blob".into(), blob: Some(*blob), parts: None },
-            Node::Concat(parts) => {
-                Self { name: "concat".into(), blob: None, parts: Some(PartsWire::of(parts)) }
-            }
+/// A node may refer to what stands `before` it, and only to what it can use.
+fn check_node(node: &Node, before: &[Node]) -> Result<(), &'static str> {
+    if node.from().iter().any(|&number| before.len() <= number as usize) {
+        return Err("a node refers to itself or to a later one");
+    }
+    if node.len_bytes().is_some_and(|len_bytes| limits::BLOB_LEN_BYTES_MAX < len_bytes) {
+        return Err("a node is longer than any blob");
+    }
+    let is = |number: u32, of: fn(&Node) -> bool| before.get(number as usize).is_some_and(of);
+    let is_packed = |number| is(number, |n| matches!(n, Node::Concat(_) | Node::Bytes(_)));
+    match node {
+        Node::Bytes(bytes) if limits::RECIPE_BYTES_LEN_MAX < bytes.len() => {
+            Err("too many bytes stand in the recipe itself")
         }
+        Node::View { blob, .. } if !is(*blob, |n| matches!(n, Node::Blob(_))) => {
+            Err("a view is of no blob")
+        }
+        Node::Coded(coded) if limits::RECIPE_BASES_MAX < coded.bases.len() => {
+            Err("a stream has too many bases")
+        }
+        Node::Coded(coded) if !is_packed(coded.payload) => Err("a payload is none"),
+        Node::Reseal(reseal) if reseal.corrections.is_some_and(|n| is(n, is_blob)) => {
+            Err("corrections are a blob")
+        }
+        _ => Ok(()),
     }
 }
 
-impl PartsWire {
-    fn of(parts: &[Part]) -> Self {
-        let places = parts.iter().map(|part| match part.place {
-            Place::Pack { pack, offset } => (0, pack, offset),
-            Place::Node { node, offset } => (node + 1, 0, offset),
-        });
-        Self {
-            chunks: parts.iter().flat_map(|p| *p.chunk.as_bytes()).collect::<Vec<_>>().into(),
-            len_bytes: parts.iter().map(|p| p.len_bytes).collect(),
-            nodes: places.clone().map(|p| p.0).collect(),
-            packs: places.clone().map(|p| p.1).collect(),
-            offsets: places.map(|p| p.2).collect(),
-        }
-    }
-
-    /// The parts of node `number`.
-    fn parts(&self, number: u64) -> Result<Vec<Part>, &'static str> {
-        let count = self.len_bytes.len();
-        let (chunks, rest) = self.chunks.as_chunks::<32>();
-        let columns = [chunks.len(), self.nodes.len(), self.packs.len(), self.offsets.len()];
-        if !rest.is_empty() || columns.iter().any(|&len| len != count) {
-            return Err("its columns differ in length");
-        }
-        let part = |i: usize| {
-            let place = match self.nodes[i] {
-                0 => Place::Pack { pack: self.packs[i], offset: self.offsets[i] },
-                k if u64::from(k) <= number => Place::Node { node: k - 1, offset: self.offsets[i] },
-                _ => return Err("a node refers to itself or to a later one"),
-            };
-            if !(1..=limits::CHUNK_LEN_BYTES_MAX).contains(&self.len_bytes[i]) {
-                return Err("a chunk is empty or too long");
-            }
-            let chunk = ChunkId::from_bytes(chunks[i]);
-            Ok(Part { chunk, len_bytes: self.len_bytes[i], place })
-        };
-        (0..count).map(part).collect()
-    }
-}
-
-fn total_len(parts: &[Part]) -> u64 {
-    parts.iter().map(|part| u64::from(part.len_bytes)).sum()
+fn is_blob(node: &Node) -> bool {
+    matches!(node, Node::Blob(_))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn part(place: Place) -> Part {
-        Part { chunk: ChunkId::of(b"c"), len_bytes: 5, place }
-    }
-
-    fn recipe(nodes: &[Node], len_bytes: u64) -> Recipe {
-        Recipe::new(BlobId::of(b"b"), len_bytes, nodes)
-    }
-
-    fn what(recipe: &Recipe) -> &'static str {
-        match recipe.nodes() {
-            Err(RecipeError::Inconsistent { what, .. }) => what,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_recipe_keeps_its_nodes_over_the_wire() {
-        let nodes = [
-            Node::Blob(BlobId::of(b"old")),
-            Node::Concat(vec![
-                part(Place::Node { node: 0, offset: 7 }),
-                part(Place::Pack { pack: 3, offset: 1 << 33 }),
-            ]),
-        ];
-        let bytes = crate::cbor::encode(&recipe(&nodes, 10));
-        let read: Recipe = crate::cbor::decode(&bytes).unwrap();
-        assert_eq!(read.nodes().unwrap(), nodes);
-    }
-
-    #[test]
-    fn an_empty_blob_is_a_concat_of_nothing() {
-        assert_eq!(recipe(&[Node::Concat(vec![])], 0).nodes(), Ok(vec![Node::Concat(vec![])]));
-    }
-
-    #[test]
-    fn an_unknown_node_is_refused_by_its_name() {
-        let mut newer = recipe(&[Node::Concat(vec![])], 0);
-        newer.nodes[0].name = "gzip/go-flate-1/L6".to_owned();
-        let expected =
-            RecipeError::UnknownNode { blob: newer.blob, name: "gzip/go-flate-1/L6".to_owned() };
-        assert_eq!(newer.nodes(), Err(expected));
-    }
-
-    #[test]
-    fn a_node_cannot_refer_to_itself_or_forward() {
-        let own = Node::Concat(vec![part(Place::Node { node: 0, offset: 0 })]);
-        assert_eq!(what(&recipe(&[own], 5)), "a node refers to itself or to a later one");
-    }
-
-    #[test]
-    fn the_parts_add_up_and_the_columns_agree() {
-        let one = Node::Concat(vec![part(Place::Pack { pack: 1, offset: 0 })]);
-        assert_eq!(
-            what(&recipe(std::slice::from_ref(&one), 6)),
-            "its parts do not add up to its length"
-        );
-        assert_eq!(what(&recipe(&[], 0)), "it has no node");
-        assert_eq!(what(&recipe(&[Node::Blob(BlobId::of(b"x"))], 0)), "it renames another blob");
-        let mut short = recipe(&[one], 5);
-        short.nodes[0].parts.as_mut().unwrap().offsets.clear();
-        assert_eq!(what(&short), "its columns differ in length");
-    }
-
-    #[test]
-    fn a_chunk_is_accepted_up_to_its_bound_and_not_beyond() {
-        let of_len = |len_bytes| {
-            let part = Part { len_bytes, ..part(Place::Pack { pack: 1, offset: 0 }) };
-            recipe(&[Node::Concat(vec![part])], u64::from(len_bytes)).nodes().is_ok()
-        };
-        let max = limits::CHUNK_LEN_BYTES_MAX;
-        assert_eq!([0, 1, max, max + 1].map(of_len), [false, true, true, false]);
-    }
-}
+mod tests;

@@ -229,6 +229,7 @@ pub fn inventory() -> Inventory {
         epoch: 1,
         sequence: Sequence(12),
         damaged: vec![blob("layer").id],
+        failed: vec![],
         wants: vec![
             want(Kind::Deb, "tcpdump", Some("bookworm")),
             want(Kind::Image, "registry.example.org/etcd:3.5", None),
