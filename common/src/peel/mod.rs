@@ -1,29 +1,42 @@
-//! Peels a blob into its husk and the plain streams under it.
+//! Peels a blob into its plain streams, and reseals it bit for bit.
 //!
-//! The only husk so far is `raw`: the blob is its own single stream. A further husk is a file
-//! in this folder, a row in [`Husk`], and a node in `FORMAT.md`, section 4.
+//! Nearly every artifact is compressed, so that equal content has unequal bytes. Here a blob is
+//! opened: gzip, xz, zip, ar, tar, cpio and rpm, to depth four. [`anatomy`] finds what lies where,
+//! [`pool`] writes down everything that is no large member, [`identify`] finds the encoder that
+//! gives each compressed stream again, and [`reseal`] runs it.
+//!
+//! What is found depends on the bytes of the blob and on nothing else, since both agents must
+//! find the same. `FORMAT.md`, section 6.
 
-/// What lies around the plain streams of a blob.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Husk {
-    /// Nothing: the blob is one plain stream.
-    Raw,
-}
+pub mod anatomy;
+pub mod ar;
+pub mod bases;
+mod comparing;
+pub mod cpio;
+pub mod deflate;
+pub mod encoder;
+pub mod gzip;
+pub mod identify;
+pub mod member;
+mod opened;
+pub mod pool;
+pub mod reseal;
+pub mod rpm;
+#[cfg(test)]
+mod sample;
+pub mod tar;
+#[cfg(test)]
+mod tests;
+pub mod xz;
+pub mod zip;
 
-/// A blob without its husk.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Peeled {
-    pub husk: Husk,
-    /// Where each plain stream lies in the blob, in bytes: offset and length.
-    pub streams: Vec<(u64, u64)>,
-}
+use gapferry_proto::recipe::Codec;
+pub use opened::{Opened, PeelError};
 
-/// Peels a blob of `len_bytes`.
-pub fn peel(len_bytes: u64) -> Peeled {
-    Peeled { husk: Husk::Raw, streams: vec![(0, len_bytes)] }
-}
-
-/// The names of the recipe nodes that this build can follow, for cards and inventories.
+/// The names of the recipe nodes and encoders that this build can follow, for cards and
+/// inventories.
 pub fn codecs() -> Vec<String> {
-    ["blob", "concat"].map(str::to_owned).to_vec()
+    let nodes = ["blob", "concat", "bytes", "view-1", "reseal-1"];
+    let coded = Codec::ALL.iter().map(|codec| codec.id());
+    nodes.into_iter().chain(coded).chain(encoder::FAMILIES).map(str::to_owned).collect()
 }
