@@ -1,0 +1,133 @@
+//! One stream from its bases, both ways: the codecs of recipes.
+//!
+//! A row here is an encoder outside, a decoder inside and a [`Codec`] in recipes. Whoever calls
+//! joins the bases, decides which codec is worth its time and checks what comes out by its hash.
+
+pub mod prefix;
+pub mod suffix;
+
+use std::io::{self, Read, Write};
+
+use gapferry_proto::recipe::Codec;
+pub use suffix::Effort;
+use suffix::lzma;
+
+use crate::fault;
+
+/// Why a payload does not give its stream.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error(transparent)]
+    Suffix(suffix::ApplyError),
+    #[error("the payload is damaged")]
+    Damaged(#[source] io::Error),
+    #[error("the payload does not give the length that the recipe says")]
+    Length,
+    /// A fault of this machine.
+    #[error("cannot write the stream")]
+    Write(#[source] io::Error),
+}
+
+/// Why a stream was not encoded by a codec; another one may do.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error(transparent)]
+    Suffix(#[from] suffix::DiffError),
+    #[error("zstd")]
+    Zstd(#[source] io::Error),
+}
+
+/// Encodes `new` from `base`.
+///
+/// # Errors
+///
+/// [`EncodeError`]: it is too long for the codec, or there is not enough memory.
+pub fn encode(
+    codec: Codec,
+    base: &[u8],
+    new: &[u8],
+    effort: Effort,
+) -> Result<Vec<u8>, EncodeError> {
+    match codec {
+        Codec::SuffixLzma => Ok(suffix::encode(base, new, effort)?),
+        Codec::ZstdPrefix => {
+            let level = if effort == Effort::Fastest { 9 } else { 19 };
+            prefix::encode(base, new, level).map_err(EncodeError::Zstd)
+        }
+        Codec::Lzma => {
+            let nice_len = if effort == Effort::Fastest { 32 } else { 273 };
+            Ok(lzma::pack(new, lzma::Packing::with_nice_len(nice_len))?)
+        }
+    }
+}
+
+/// Memory that encoding takes, in bytes, besides mapped files.
+pub fn encode_memory_bytes(codec: Codec, base_len: u64, new_len: u64) -> u64 {
+    match codec {
+        // The suffix array, the difference stream and its packing.
+        Codec::SuffixLzma => 5 * base_len + 2 * new_len + (700 << 20).min(12 * new_len),
+        Codec::ZstdPrefix => 6 * (base_len + new_len).min(1 << 28) + (64 << 20),
+        Codec::Lzma => (700 << 20).min(12 * new_len + (16 << 20)),
+    }
+}
+
+/// Memory that decoding takes, in bytes, besides mapped files.
+pub fn decode_memory_bytes(codec: Codec, payload: &[u8], base_len: u64, new_len: u64) -> u64 {
+    let buffers = 1 << 20;
+    buffers
+        + match codec {
+            Codec::SuffixLzma => {
+                suffix::decode_memory_bytes(payload, new_len).expect("it was just encoded")
+            }
+            Codec::ZstdPrefix => prefix::decode_memory_bytes(base_len, new_len),
+            Codec::Lzma => lzma::asked_dictionary_len_bytes(payload),
+        }
+}
+
+/// Decodes a payload into exactly `len_bytes`.
+///
+/// # Errors
+///
+/// [`DecodeError`]: all but [`DecodeError::Write`] mean that the export is refused.
+pub fn decode(
+    codec: Codec,
+    base: &[u8],
+    payload: &[u8],
+    len_bytes: u64,
+    memory_bytes: u64,
+    out: &mut dyn Write,
+) -> Result<(), DecodeError> {
+    fault::through(codec.id(), out, |out| match codec {
+        Codec::SuffixLzma => {
+            suffix::decode(base, payload, len_bytes, memory_bytes, out).map_err(|error| match error
+            {
+                suffix::ApplyError::Write(source) => DecodeError::Write(source),
+                other => DecodeError::Suffix(other),
+            })
+        }
+        Codec::ZstdPrefix => prefix::decode(base, payload, len_bytes, out),
+        Codec::Lzma => {
+            let reader = lzma::reader(payload, memory_bytes).map_err(DecodeError::Suffix)?;
+            copy_exactly(reader, len_bytes, out)
+        }
+    })
+}
+
+/// Copies `from`, which must have exactly `len_bytes`.
+fn copy_exactly(
+    mut from: impl Read,
+    len_bytes: u64,
+    out: &mut dyn Write,
+) -> Result<(), DecodeError> {
+    let mut left = len_bytes;
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let n = from.read(&mut buffer).map_err(DecodeError::Damaged)?;
+        if n == 0 {
+            break;
+        }
+        left = left.checked_sub(n as u64).ok_or(DecodeError::Length)?;
+        out.write_all(&buffer[..n]).map_err(DecodeError::Write)?;
+    }
+    if left == 0 { Ok(()) } else { Err(DecodeError::Length) }
+}
