@@ -5,25 +5,8 @@ use gapferry_proto::{
     pack::{Encoding, FrameHead},
 };
 
-/// How much time may be spent to save bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
-pub enum Effort {
-    Smallest,
-    #[default]
-    Balanced,
-    Fastest,
-}
-
-impl Effort {
-    /// The zstd level; a probe at level 1 has found the chunk worth it.
-    const fn zstd_level(self) -> i32 {
-        match self {
-            Self::Smallest => 19,
-            Self::Balanced => 9,
-            Self::Fastest => 3,
-        }
-    }
-}
+/// The zstd level of a chunk that a probe at level 1 has found worth it.
+const ZSTD_LEVEL: i32 = 9;
 
 /// Why a frame does not give its chunk.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,11 +18,11 @@ pub enum DecodeError {
 }
 
 /// Encodes a chunk: zstd where that is shorter, else as it is.
-pub fn encode(chunk: ChunkId, bytes: &[u8], effort: Effort) -> (FrameHead, Vec<u8>) {
+pub fn encode(chunk: ChunkId, bytes: &[u8]) -> (FrameHead, Vec<u8>) {
     let zstd = |level| zstd::bulk::compress(bytes, level).expect("zstd has memory for a chunk");
     // Level 1 tells compressed content from plain at 500 MB/s; the rest is mostly compressed.
     let worth_it = zstd(1).len() < bytes.len() - bytes.len() / 64;
-    let short = if worth_it { zstd(effort.zstd_level()) } else { vec![] };
+    let short = if worth_it { zstd(ZSTD_LEVEL) } else { vec![] };
     let (encoding, stored) = if worth_it && short.len() < bytes.len() {
         (Encoding::Zstd, short)
     } else {
@@ -77,7 +60,7 @@ mod tests {
     use super::*;
 
     fn encoded(bytes: &[u8]) -> (FrameHead, Vec<u8>) {
-        encode(ChunkId::of(bytes), bytes, Effort::Balanced)
+        encode(ChunkId::of(bytes), bytes)
     }
 
     #[test]

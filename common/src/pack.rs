@@ -18,6 +18,7 @@ use crate::{
     encode::{self, DecodeError},
     hashing::HashingWriter,
     keys::Identity,
+    rebuild::Chunks,
     seal::{self, Recipients, SealError},
 };
 
@@ -157,14 +158,8 @@ impl<'a> PackReader<'a> {
         Self { folder: folder.into(), identity, open: None }
     }
 
-    /// The chunk of the frame at `offset` of `pack`, checked against its name.
-    ///
     /// Memory is two chunks; frames in order cost no seek worth naming.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`]: refuse the export.
-    pub fn chunk(&mut self, pack: u32, offset: u64, wanted: ChunkId) -> Result<Vec<u8>, ReadError> {
+    fn read(&mut self, pack: u32, offset: u64, wanted: ChunkId) -> Result<Vec<u8>, ReadError> {
         let stream = self.open_pack(pack)?;
         let failed = |e| ReadError::Io(pack, e);
         stream.seek(SeekFrom::Start(offset)).map_err(failed)?;
@@ -196,6 +191,12 @@ impl<'a> PackReader<'a> {
     }
 }
 
+impl Chunks for PackReader<'_> {
+    fn chunk(&mut self, pack: u32, offset: u64, wanted: ChunkId) -> Result<Vec<u8>, ReadError> {
+        self.read(pack, offset, wanted)
+    }
+}
+
 /// The name of a pack in the staging folder of the inside, whatever volume it came on.
 pub fn staged_name(pack: u32) -> String {
     format!("pack-{pack:06}.age")
@@ -204,7 +205,6 @@ pub fn staged_name(pack: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::Effort;
 
     struct Packs {
         _temp: tempfile::TempDir,
@@ -224,7 +224,7 @@ mod tests {
         let mut places = vec![];
         for content in ["one", "two", "three"] {
             let id = ChunkId::of(content.as_bytes());
-            let (head, stored) = encode::encode(id, content.as_bytes(), Effort::Fastest);
+            let (head, stored) = encode::encode(id, content.as_bytes());
             let (pack, offset) = writer.append(&head, &stored).unwrap();
             places.push((id, pack, offset));
         }

@@ -1,22 +1,31 @@
 //! Rebuilds one blob from its recipe: what the store holds and what the packs bring.
 //!
-//! Every chunk is checked against its name and the whole against its SHA-256, so a damaged base
-//! or pack never yields a blob.
+//! Nodes are made one after the other, the last one into whatever takes the blob. Every chunk is
+//! checked against its name and the whole against its SHA-256, so a damaged base or pack never
+//! yields a blob. The outside rehearses with this very code.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
+use bytes::Bytes;
 use gapferry_proto::{
     BlobId, ChunkId, Recipe,
-    recipe::{Node, Part, Place, RecipeError},
+    recipe::{Coded, Node, Part, Place, RecipeError, Reseal},
 };
 
 use crate::{
+    budget::Budget,
     durable::{DurableError, at},
-    pack::{PackReader, ReadError},
-    store::{self, PutError, Store},
+    map,
+    pack::ReadError,
+    patch::{self, DecodeError},
+    peel::{
+        PeelError,
+        bases::{BaseError, OpenedBlobs},
+        encoder::Encoder,
+        reseal::{self, ResealError},
+    },
+    scratch::Scratch,
+    store::{PutError, Store},
 };
 
 /// Why a blob was not rebuilt; nothing of it is in the store.
@@ -28,18 +37,40 @@ pub enum RebuildError {
     Pack(#[from] ReadError),
     #[error("base blob {base} does not have chunk {chunk} where the recipe says")]
     Base { base: BlobId, chunk: ChunkId },
+    #[error(transparent)]
+    View(PeelError),
+    #[error("a view of base blob {base} has {actual} bytes, not {expected}")]
+    OtherView { base: BlobId, expected: u64, actual: u64 },
+    #[error("a stream of {codec}")]
+    Codec { codec: &'static str, source: DecodeError },
+    #[error(transparent)]
+    Reseal(ResealError),
+    #[error("{node} declares {needed} bytes of memory; this site allows {allowed}")]
+    Memory { node: &'static str, needed: u64, allowed: u64 },
     #[error("the recipe does not give {expected} but {actual}")]
     OtherBlob { expected: BlobId, actual: BlobId },
-    #[error("cannot read base blob {base}")]
-    ReadBase { base: BlobId, source: io::Error },
+    #[error("cannot use scratch space")]
+    Scratch(#[source] io::Error),
     #[error(transparent)]
     Durable(#[from] DurableError),
 }
 
 impl RebuildError {
+    /// The names of what may be to blame: codecs, or families of encoders that the recipe uses.
+    pub fn suspects(&self, recipe: &Recipe) -> Vec<String> {
+        match self {
+            Self::Codec { codec, .. } => vec![(*codec).to_owned()],
+            Self::Reseal(ResealError::Encode { id, .. }) => vec![Encoder::family(id).to_owned()],
+            Self::OtherBlob { .. } => {
+                recipe.nodes().map(|nodes| all_codecs(&nodes)).unwrap_or_default()
+            }
+            _ => vec![],
+        }
+    }
+
     /// Whether this machine is at fault and not the export.
     pub const fn is_fault(&self) -> bool {
-        matches!(self, Self::ReadBase { .. } | Self::Durable(_))
+        matches!(self, Self::Scratch(_) | Self::Durable(_))
     }
 }
 
@@ -52,159 +83,249 @@ impl From<PutError> for RebuildError {
     }
 }
 
-/// Rebuilds the blob of `recipe` into `store`. Memory is one chunk.
-///
-/// # Errors
-///
-/// [`RebuildError`]: what is no fault of this machine means that the export is refused.
-pub fn rebuild(
-    recipe: &Recipe,
-    store: &Store,
-    packs: &mut PackReader<'_>,
-) -> Result<(), RebuildError> {
-    let nodes = recipe.nodes()?;
-    let mut bases = Bases { store, nodes: &nodes, open: None };
-    let mut writer = store.writer()?;
-    if let Some(Node::Concat(parts)) = nodes.last() {
-        for part in parts {
-            let bytes = chunk(recipe.blob, part, &mut bases, packs)?;
-            writer.write_all(&bytes).map_err(at("write a blob in", store.root()))?;
+impl From<BaseError> for RebuildError {
+    fn from(error: BaseError) -> Self {
+        match error {
+            BaseError::Durable(durable) => Self::Durable(durable),
+            BaseError::Peel(peel) => peel.into(),
         }
     }
-    Ok(writer.finish(recipe.blob)?)
 }
 
-/// The base blobs of one recipe, of which one is open at a time: a recipe may name thousands.
-struct Bases<'a> {
-    store: &'a Store,
-    nodes: &'a [Node],
-    open: Option<(u32, File)>,
-}
-
-impl Bases<'_> {
-    /// The base blob that is node `node`; none when that is no blob.
-    fn file(&mut self, node: u32) -> Result<Option<(BlobId, &File)>, DurableError> {
-        let Some(Node::Blob(id)) = self.nodes.get(node as usize) else { return Ok(None) };
-        if self.open.as_ref().is_none_or(|(open, _)| *open != node) {
-            self.open = Some((node, self.store.open_blob(*id)?));
+impl From<PeelError> for RebuildError {
+    fn from(error: PeelError) -> Self {
+        match error {
+            PeelError::Scratch(source) => Self::Scratch(source),
+            other @ PeelError::NoView(_) => Self::View(other),
         }
-        Ok(self.open.as_ref().map(|(_, file)| (*id, file)))
+    }
+}
+
+impl From<io::Error> for RebuildError {
+    fn from(source: io::Error) -> Self {
+        Self::Scratch(source)
     }
 }
 
-fn chunk(
+impl From<ResealError> for RebuildError {
+    fn from(error: ResealError) -> Self {
+        match error {
+            ResealError::Write(source) => Self::Scratch(source),
+            other => Self::Reseal(other),
+        }
+    }
+}
+
+/// The encoders of a recipe; of one that reseals nothing, its codecs.
+fn all_codecs(nodes: &[Node]) -> Vec<String> {
+    let encoders = nodes.iter().flat_map(|node| match node {
+        Node::Reseal(reseal) => &reseal.encoders[..],
+        _ => &[],
+    });
+    let mut names: Vec<String> = encoders.map(|(id, _)| Encoder::family(id).to_owned()).collect();
+    if names.is_empty() {
+        let coded = nodes.iter().filter(|node| matches!(node, Node::Coded(_)));
+        names.extend(coded.map(|node| node.name().to_owned()));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Where the chunks of an export come from: its packs, or what will become its packs.
+pub trait Chunks {
+    /// The chunk of the frame at `offset` of `pack`, checked against its name.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]: refuse the export.
+    fn chunk(&mut self, pack: u32, offset: u64, wanted: ChunkId) -> Result<Vec<u8>, ReadError>;
+}
+
+/// What blobs are rebuilt with.
+#[derive(Clone, Copy, Debug)]
+pub struct Rebuilder<'a> {
+    pub store: &'a Store,
+    pub opened: &'a OpenedBlobs,
+    /// Memory for all rebuilds that run at the same time.
+    pub budget: &'a Budget,
+}
+
+impl Rebuilder<'_> {
+    /// Rebuilds the blob of `recipe` into the store.
+    ///
+    /// # Errors
+    ///
+    /// [`RebuildError`]: what is no fault of this machine means that the export is refused.
+    pub fn rebuild(&self, recipe: &Recipe, chunks: &mut dyn Chunks) -> Result<(), RebuildError> {
+        let mut writer = self.store.writer()?;
+        self.write(recipe, chunks, &mut writer)?;
+        Ok(writer.finish(recipe.blob)?)
+    }
+
+    /// Writes what `recipe` gives to `out`, whose reader compares the SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// [`RebuildError`].
+    pub fn write(
+        &self,
+        recipe: &Recipe,
+        chunks: &mut dyn Chunks,
+        out: &mut dyn Write,
+    ) -> Result<(), RebuildError> {
+        let nodes = recipe.nodes()?;
+        let (last, before) = nodes.split_last().expect("a checked recipe has a node");
+        let mut bench =
+            Bench { rebuilder: self, blob: recipe.blob, nodes: &nodes, made: vec![], chunks };
+        for node in before {
+            let bytes = bench.make(node)?;
+            bench.made.push(bytes);
+        }
+        bench.write(last, out)
+    }
+
+    const fn scratch(&self) -> &Scratch {
+        self.opened.scratch()
+    }
+}
+
+/// One recipe being followed.
+struct Bench<'a> {
+    rebuilder: &'a Rebuilder<'a>,
     blob: BlobId,
-    part: &Part,
-    bases: &mut Bases<'_>,
-    packs: &mut PackReader<'_>,
-) -> Result<Vec<u8>, RebuildError> {
-    let inconsistent = |what| RebuildError::from(RecipeError::Inconsistent { blob, what });
-    let bytes = match part.place {
-        Place::Pack { pack, offset } => packs.chunk(pack, offset, part.chunk)?,
-        Place::Node { node, offset } => {
-            let base = bases.file(node)?;
-            let (base, file) = base.ok_or_else(|| inconsistent("a concat node is no base"))?;
-            let wrong = RebuildError::Base { base, chunk: part.chunk };
-            match store::read_at(file, offset, part.len_bytes) {
-                Ok(bytes) if ChunkId::of(&bytes) == part.chunk => bytes,
-                Ok(_) => return Err(wrong),
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(wrong),
-                Err(source) => return Err(RebuildError::ReadBase { base, source }),
+    nodes: &'a [Node],
+    /// The bytes of the nodes so far.
+    made: Vec<Bytes>,
+    chunks: &'a mut dyn Chunks,
+}
+
+impl Bench<'_> {
+    /// The bytes of a node that is not the last.
+    fn make(&mut self, node: &Node) -> Result<Bytes, RebuildError> {
+        match node {
+            Node::Blob(id) => {
+                let store = self.rebuilder.store;
+                let mapped = map::map(&store.open_blob(*id)?);
+                Ok(mapped.map_err(at("map", &store.path(*id)))?)
+            }
+            Node::Bytes(bytes) => Ok(bytes.clone().into()),
+            Node::View { .. } => self.view(node),
+            Node::Concat(_) | Node::Coded(_) | Node::Reseal(_) => {
+                let mut writer = self.rebuilder.scratch().writer();
+                self.write(node, &mut writer)?;
+                Ok(writer.finish()?)
             }
         }
-    };
-    if bytes.len() != part.len_bytes as usize {
-        return Err(inconsistent("a chunk is not as long as the recipe says"));
     }
-    Ok(bytes)
+
+    fn write(&mut self, node: &Node, out: &mut dyn Write) -> Result<(), RebuildError> {
+        let allowed = self.rebuilder.budget.total_bytes();
+        let needed = node.decode_memory_bytes();
+        if allowed < needed {
+            return Err(RebuildError::Memory { node: node.name(), needed, allowed });
+        }
+        let _share = self.rebuilder.budget.take(needed);
+        match node {
+            Node::Concat(parts) => parts.iter().try_for_each(|part| {
+                let bytes = self.chunk(part)?;
+                Ok(out.write_all(&bytes)?)
+            }),
+            Node::Coded(coded) => self.decode(coded, out),
+            Node::Reseal(reseal) => self.reseal(reseal, out),
+            Node::Blob(_) | Node::Bytes(_) | Node::View { .. } => {
+                let bytes = self.make(node)?;
+                Ok(out.write_all(&bytes)?)
+            }
+        }
+    }
+
+    fn view(&self, node: &Node) -> Result<Bytes, RebuildError> {
+        let Node::View { blob, view, len_bytes } = node else {
+            return Err(self.inconsistent("a view is none"));
+        };
+        let Some(Node::Blob(base)) = self.nodes.get(*blob as usize) else {
+            return Err(self.inconsistent("a view is of no blob"));
+        };
+        let opened = self.rebuilder.opened.get(self.rebuilder.store, *base)?;
+        let bytes = opened.view(*view, self.rebuilder.scratch())?;
+        let (base, expected, actual) = (*base, *len_bytes, bytes.len() as u64);
+        if actual == expected {
+            Ok(bytes)
+        } else {
+            Err(RebuildError::OtherView { base, expected, actual })
+        }
+    }
+
+    fn decode(&self, coded: &Coded, out: &mut dyn Write) -> Result<(), RebuildError> {
+        let base = self.joined(&coded.bases)?;
+        let payload = self.node(coded.payload);
+        let memory = coded.decode_memory_bytes;
+        let decoded = patch::decode(coded.codec, &base, &payload, coded.len_bytes, memory, out);
+        decoded.map_err(|error| match error {
+            DecodeError::Write(source) => RebuildError::Scratch(source),
+            source => RebuildError::Codec { codec: coded.codec.id(), source },
+        })
+    }
+
+    /// The bases one after the other, without a copy when there is one.
+    fn joined(&self, bases: &[u32]) -> Result<Bytes, RebuildError> {
+        match bases {
+            [] => Ok(Bytes::new()),
+            [one] => Ok(self.node(*one)),
+            several => self.rebuilder.scratch().stream(|to| {
+                several.iter().try_for_each(|&base| Ok(to.write_all(&self.node(base))?))
+            }),
+        }
+    }
+
+    fn reseal(&self, reseal: &Reseal, out: &mut dyn Write) -> Result<(), RebuildError> {
+        let leaves: Vec<Bytes> = reseal.leaves.iter().map(|&leaf| self.node(leaf)).collect();
+        let corrections = reseal.corrections.map(|node| self.node(node)).unwrap_or_default();
+        let parts = reseal::Parts {
+            pool: &self.node(reseal.pool),
+            leaves: &leaves,
+            encoders: &reseal.encoders,
+            corrections: &corrections,
+        };
+        Ok(reseal::reseal(&parts, self.rebuilder.scratch(), out)?)
+    }
+
+    fn chunk(&mut self, part: &Part) -> Result<Vec<u8>, RebuildError> {
+        let bytes = match part.place {
+            Place::Pack { pack, offset } => self.chunks.chunk(pack, offset, part.chunk)?,
+            Place::Node { node, offset } => self.chunk_of_node(part, node, offset)?,
+        };
+        if bytes.len() == part.len_bytes as usize {
+            Ok(bytes)
+        } else {
+            Err(self.inconsistent("a chunk is not as long as the recipe says"))
+        }
+    }
+
+    fn chunk_of_node(&self, part: &Part, node: u32, offset: u64) -> Result<Vec<u8>, RebuildError> {
+        let bytes = self.node(node);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let found = bytes.get(start..).and_then(|rest| rest.get(..part.len_bytes as usize));
+        let base = match self.nodes.get(node as usize) {
+            Some(Node::Blob(base)) => *base,
+            _ => self.blob,
+        };
+        match found {
+            Some(found) if ChunkId::of(found) == part.chunk => Ok(found.to_vec()),
+            _ => Err(RebuildError::Base { base, chunk: part.chunk }),
+        }
+    }
+
+    /// The bytes of an earlier node; a checked recipe refers to no other.
+    fn node(&self, number: u32) -> Bytes {
+        self.made.get(number as usize).cloned().unwrap_or_default()
+    }
+
+    const fn inconsistent(&self, what: &'static str) -> RebuildError {
+        RebuildError::Recipe(RecipeError::Inconsistent { blob: self.blob, what })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use camino::Utf8PathBuf;
-
-    use super::*;
-    use crate::{
-        encode::{self, Effort},
-        keys::Identity,
-        pack::PackWriter,
-        seal::Recipients,
-    };
-
-    struct Bench {
-        _temp: tempfile::TempDir,
-        store: Store,
-        site: Identity,
-        root: Utf8PathBuf,
-    }
-
-    fn bench() -> Bench {
-        let temp = tempfile::tempdir().unwrap();
-        let root = Utf8PathBuf::from_path_buf(temp.path().into()).unwrap();
-        let store = Store::open(root.join("store")).unwrap();
-        Bench { _temp: temp, store, site: Identity::generate(), root }
-    }
-
-    impl Bench {
-        fn pack(&self, bytes: &[u8]) -> Place {
-            let recipients = Recipients::parse(&[self.site.recipient()]).unwrap();
-            let mut writer = PackWriter::new(&self.root, 1, &recipients, 1 << 20);
-            let (head, stored) = encode::encode(ChunkId::of(bytes), bytes, Effort::Fastest);
-            let (pack, offset) = writer.append(&head, &stored).unwrap();
-            writer.finish().unwrap();
-            Place::Pack { pack, offset }
-        }
-
-        fn rebuild(&self, recipe: &Recipe) -> Result<(), RebuildError> {
-            let mut packs = PackReader::new(self.root.join("volume-001"), &self.site);
-            rebuild(recipe, &self.store, &mut packs)
-        }
-    }
-
-    fn part(bytes: &[u8], place: Place) -> Part {
-        Part { chunk: ChunkId::of(bytes), len_bytes: u32::try_from(bytes.len()).unwrap(), place }
-    }
-
-    fn recipe(blob: &[u8], nodes: &[Node]) -> Recipe {
-        Recipe::new(BlobId::of(blob), blob.len() as u64, nodes)
-    }
-
-    #[test]
-    fn a_blob_is_made_of_a_base_and_a_pack() {
-        let bench = bench();
-        let base = bench.store.put(b"old bytes").unwrap();
-        let parts = vec![
-            part(b"old ", Place::Node { node: 0, offset: 0 }),
-            part(b"new", bench.pack(b"new")),
-        ];
-        let recipe = recipe(b"old new", &[Node::Blob(base), Node::Concat(parts)]);
-        bench.rebuild(&recipe).unwrap();
-        assert_eq!(bench.store.read(BlobId::of(b"old new"), 100).unwrap(), b"old new");
-    }
-
-    #[test]
-    fn a_rotten_base_gives_no_blob() {
-        let bench = bench();
-        let base = bench.store.put(b"old bytes").unwrap();
-        std::fs::write(bench.store.path(base), b"odd bytes").unwrap();
-        let parts = vec![part(b"old ", Place::Node { node: 0, offset: 0 })];
-        let failed = bench.rebuild(&recipe(b"old ", &[Node::Blob(base), Node::Concat(parts)]));
-        assert!(matches!(failed, Err(RebuildError::Base { .. })), "{failed:?}");
-    }
-
-    #[test]
-    fn a_recipe_that_gives_another_blob_stores_nothing() {
-        let bench = bench();
-        let parts = vec![part(b"evil", bench.pack(b"evil"))];
-        let failed = bench.rebuild(&recipe(b"good", &[Node::Concat(parts)]));
-        assert!(matches!(failed, Err(RebuildError::OtherBlob { .. })), "{failed:?}");
-        assert_eq!(bench.store.blobs().count(), 0);
-    }
-
-    #[test]
-    fn an_empty_blob_is_rebuilt_of_nothing() {
-        let bench = bench();
-        bench.rebuild(&recipe(b"", &[Node::Concat(vec![])])).unwrap();
-        assert_eq!(bench.store.read(BlobId::of(b""), 0).unwrap(), b"");
-    }
-}
+mod tests;

@@ -30,10 +30,11 @@ pub struct Index {
 }
 
 /// The layout of the index. A new number drops all tables: nothing in them is primary.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
-    DROP TABLE IF EXISTS chunks; DROP TABLE IF EXISTS blobs;
+    DROP TABLE IF EXISTS chunks; DROP TABLE IF EXISTS leaves; DROP TABLE IF EXISTS husks;
+    DROP TABLE IF EXISTS blobs;
     CREATE TABLE blobs (
         number    INTEGER PRIMARY KEY,
         id        BLOB NOT NULL UNIQUE,
@@ -45,6 +46,14 @@ const SCHEMA: &str = "
         offset    INTEGER NOT NULL,
         len_bytes INTEGER NOT NULL,
         PRIMARY KEY (chunk, blob, offset)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE leaves (
+        id     BLOB PRIMARY KEY,
+        leaves BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE husks (
+        id   BLOB PRIMARY KEY,
+        husk BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;";
 
 /// Tables of one plan; they die with the connection and spill to disk when large.
@@ -213,7 +222,54 @@ impl Index {
         find().map_err(|source| self.sql(source))
     }
 
-    /// Forgets a blob and its chunks.
+    /// What was found out about the leaves of a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Sql`].
+    pub fn leaves(&self, id: BlobId) -> Result<Option<Vec<u8>>, IndexError> {
+        self.document("SELECT leaves FROM leaves WHERE id = ?1", id)
+    }
+
+    /// Remembers what was found out about the leaves of a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Sql`].
+    pub fn record_leaves(&self, id: BlobId, leaves: &[u8]) -> Result<(), IndexError> {
+        self.record_document("INSERT OR REPLACE INTO leaves VALUES (?1, ?2)", id, leaves)
+    }
+
+    /// Which encoders were found for the coded streams of a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Sql`].
+    pub fn husk(&self, id: BlobId) -> Result<Option<Vec<u8>>, IndexError> {
+        self.document("SELECT husk FROM husks WHERE id = ?1", id)
+    }
+
+    /// Remembers which encoders were found for the coded streams of a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Sql`].
+    pub fn record_husk(&self, id: BlobId, husk: &[u8]) -> Result<(), IndexError> {
+        self.record_document("INSERT OR REPLACE INTO husks VALUES (?1, ?2)", id, husk)
+    }
+
+    fn document(&self, sql: &str, id: BlobId) -> Result<Option<Vec<u8>>, IndexError> {
+        let find =
+            || self.db.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional();
+        find().map_err(|source| self.sql(source))
+    }
+
+    fn record_document(&self, sql: &str, id: BlobId, bytes: &[u8]) -> Result<(), IndexError> {
+        let write = || self.db.prepare_cached(sql)?.execute(params![id.as_bytes(), bytes]);
+        write().map(|_| ()).map_err(|source| self.sql(source))
+    }
+
+    /// Forgets a blob, its chunks and its leaves.
     ///
     /// # Errors
     ///
@@ -225,7 +281,9 @@ impl Index {
                 "DELETE FROM chunks WHERE blob = (SELECT number FROM blobs WHERE id = ?1)",
                 [id.as_bytes()],
             )?;
-            tx.execute("DELETE FROM blobs WHERE id = ?1", [id.as_bytes()])?;
+            for table in ["blobs", "leaves", "husks"] {
+                tx.execute(&format!("DELETE FROM {table} WHERE id = ?1"), [id.as_bytes()])?;
+            }
             tx.commit()
         };
         write(&mut self.db).map_err(|source| self.sql(source))
