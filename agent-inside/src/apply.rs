@@ -6,26 +6,35 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use camino::Utf8Path;
 use gapferry_common::{
+    budget::Budget,
     durable::{self, DurableError, at},
     keys::Identity,
     openpgp::sign::SiteKey,
     pack::PackReader,
-    rebuild::{self, RebuildError},
+    peel::bases::OpenedBlobs,
+    rebuild::{RebuildError, Rebuilder},
+    scratch::Scratch,
     store::Store,
 };
-use gapferry_proto::{BlobId, BlobRef, FORMAT, Recipe, SafePath, Sequence, Snapshot};
+use gapferry_proto::{
+    BlobId, BlobRef, FORMAT, Recipe, SafePath, Sequence, Snapshot, inventory::Failed, limits,
+};
 use jiff::{Timestamp, ToSpan};
 use rayon::prelude::*;
 
 use crate::{
     generation::{Current, Generation, State, StateError},
     publish,
-    verify::{self, Refusal, VerifiedExport},
+    schedule::{self, Ended},
+    verify::{self, NotRebuilt, Refusal, VerifiedExport},
 };
 
 /// Documents by their path below the folder of their generation or activation.
@@ -62,6 +71,9 @@ pub struct Applier<'a> {
     pub store: &'a Store,
     pub identity: &'a Identity,
     pub repository_key: &'a SiteKey,
+    /// Where plain streams lie while blobs are rebuilt, and the most of them, in bytes.
+    pub scratch: &'a Utf8Path,
+    pub scratch_bytes: u64,
     /// The clock, read once at the edge, for the record; nothing is decided by it.
     pub now: Timestamp,
 }
@@ -104,35 +116,61 @@ impl Applier<'_> {
         Err(Refusal::BasisNotHeld { sequence: export.manifest.sequence, missing }.into())
     }
 
-    /// Rebuilds every blob that is not held yet, in parallel; their number and length in bytes.
+    /// Rebuilds every blob that is not held yet, on all cores; their number and length in bytes.
+    ///
+    /// A blob that fails keeps no other away: what is good stays, and all that failed is named.
     fn rebuild(
         &self,
         export: &VerifiedExport,
         staging: &Utf8Path,
         each: impl Fn(u64) + Sync,
     ) -> Result<(u64, u64), ApplyError> {
+        let recipes = &export.manifest.recipes;
+        let scratch = Scratch::new(self.scratch, self.scratch_bytes)?;
+        let opened = OpenedBlobs::new(scratch, self.scratch_bytes / 2);
+        let budget = Budget::new(limits::DECODE_MEMORY_BYTES);
+        let rebuilder = Rebuilder { store: self.store, opened: &opened, budget: &budget };
         let (rebuilt, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let failures = Mutex::new(vec![]);
         let reader = || PackReader::new(staging, self.identity);
-        export.manifest.recipes.par_iter().try_for_each_init(reader, |packs, recipe| {
-            if self.rebuild_one(recipe, packs)? {
-                rebuilt.fetch_add(1, Ordering::Relaxed);
-                bytes.fetch_add(recipe.len_bytes, Ordering::Relaxed);
+        let threads = rayon::current_num_threads();
+        schedule::run(&before(recipes), threads, reader, |packs, number| {
+            let recipe = &recipes[number];
+            match self.rebuild_one(&rebuilder, recipe, packs)? {
+                Ok(is_new) => {
+                    rebuilt.fetch_add(u64::from(is_new), Ordering::Relaxed);
+                    bytes.fetch_add(if is_new { recipe.len_bytes } else { 0 }, Ordering::Relaxed);
+                    each(recipe.len_bytes);
+                    Ok(Ended::Done)
+                }
+                Err(source) => {
+                    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                    failures.push((recipe, source));
+                    Ok::<_, ApplyError>(Ended::Failed)
+                }
             }
-            each(recipe.len_bytes);
-            Ok::<_, ApplyError>(())
         })?;
-        Ok((rebuilt.into_inner(), bytes.into_inner()))
+        match not_rebuilt(failures.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+            Some(not_rebuilt) => Err(Refusal::Rebuild(Box::new(not_rebuilt)).into()),
+            None => Ok((rebuilt.into_inner(), bytes.into_inner())),
+        }
     }
 
-    /// False when the blob is held already, as after an import that was killed.
-    fn rebuild_one(&self, recipe: &Recipe, packs: &mut PackReader<'_>) -> Result<bool, ApplyError> {
+    /// False when the blob is held already, as after an import that was killed. The inner error
+    /// is no fault of this machine.
+    fn rebuild_one(
+        &self,
+        rebuilder: &Rebuilder<'_>,
+        recipe: &Recipe,
+        packs: &mut PackReader<'_>,
+    ) -> Result<Result<bool, RebuildError>, ApplyError> {
         if self.store.verify(&BlobRef { id: recipe.blob, len_bytes: recipe.len_bytes })? {
-            return Ok(false);
+            return Ok(Ok(false));
         }
-        match rebuild::rebuild(recipe, self.store, packs) {
-            Ok(()) => Ok(true),
+        match rebuilder.rebuild(recipe, packs) {
+            Ok(()) => Ok(Ok(true)),
             Err(fault) if fault.is_fault() => Err(ApplyError::Rebuild(fault)),
-            Err(source) => Err(Refusal::Rebuild { blob: recipe.blob, source }.into()),
+            Err(source) => Ok(Err(source)),
         }
     }
 
@@ -220,6 +258,35 @@ impl Applier<'_> {
         self.switch(&current, &documents)?;
         Ok(current)
     }
+}
+
+/// For each recipe the earlier ones whose blobs it builds on.
+fn before(recipes: &[Recipe]) -> Vec<Vec<usize>> {
+    let mut made = BTreeMap::new();
+    let mut before = vec![];
+    for (number, recipe) in recipes.iter().enumerate() {
+        before.push(recipe.bases().filter_map(|base| made.get(&base).copied()).collect());
+        made.insert(recipe.blob, number);
+    }
+    before
+}
+
+/// What failed, for the refusal; none when nothing did.
+fn not_rebuilt(failures: Vec<(&Recipe, RebuildError)>) -> Option<NotRebuilt> {
+    let named = failures.iter().flat_map(|(recipe, source)| {
+        let blob = recipe.blob;
+        let suspects = source.suspects(recipe);
+        let codecs: Vec<Option<String>> = match suspects.is_empty() {
+            true => vec![None],
+            false => suspects.into_iter().map(Some).collect(),
+        };
+        codecs.into_iter().map(move |codec| Failed { blob, codec })
+    });
+    let failed: Vec<Failed> = named.collect();
+    let blobs = failures.len();
+    let (recipe, source) = failures.into_iter().next()?;
+    let codecs = source.suspects(recipe).join(", ");
+    Some(NotRebuilt { blobs, first: recipe.blob, codecs, failed, source })
 }
 
 /// The snapshot that the export builds on.

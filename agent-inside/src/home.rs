@@ -22,6 +22,14 @@ pub struct Config {
     /// Where `serve` listens.
     #[serde(default = "everywhere")]
     pub listen: String,
+    /// Most bytes of scratch space, for the plain streams of the blobs that are rebuilt.
+    #[serde(default = "scratch_bytes")]
+    pub scratch_bytes: u64,
+}
+
+/// 32 GiB: the plain streams of the largest images, twice.
+const fn scratch_bytes() -> u64 {
+    32 << 30
 }
 
 fn everywhere() -> String {
@@ -100,6 +108,16 @@ impl Home {
     /// The publisher's card whose root is pinned.
     pub fn publisher_card(&self) -> Utf8PathBuf {
         self.root.join("state/keys/publisher.card")
+    }
+
+    /// Where plain streams lie while blobs are rebuilt.
+    pub fn scratch(&self) -> Utf8PathBuf {
+        self.root.join("scratch")
+    }
+
+    /// Most bytes of scratch space.
+    pub const fn scratch_bytes(&self) -> u64 {
+        self.config.scratch_bytes
     }
 
     /// Where packs of an export wait while they are checked.

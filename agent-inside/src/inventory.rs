@@ -11,13 +11,11 @@ use gapferry_common::{
 };
 use gapferry_proto::{
     BlobId, FORMAT, Sequence, SiteName, SnapshotId,
-    inventory::{Inventory, Want},
+    inventory::{Failed, Inventory, Want},
+    limits,
 };
 
 use crate::generation::Current;
-
-/// Memory that one rebuild may use, in bytes; `DESIGN`'s default of 512 MiB.
-pub const DECODE_MEMORY_BYTES: u64 = 512 << 20;
 
 /// What goes into an inventory.
 #[derive(Debug)]
@@ -28,6 +26,7 @@ pub struct Facts<'a> {
     /// The snapshot of the last sequence applied; after a rollback not the one that is served.
     pub newest: Option<SnapshotId>,
     pub damaged: Vec<BlobId>,
+    pub failed: Vec<Failed>,
     pub wants: Vec<Want>,
 }
 
@@ -42,9 +41,10 @@ pub fn of(facts: Facts) -> Inventory {
         epoch: facts.current.map_or(0, |current| current.epoch),
         sequence: facts.current.map_or(Sequence(0), |current| current.sequence),
         damaged: facts.damaged,
+        failed: facts.failed,
         wants: facts.wants,
         codecs: peel::codecs(),
-        decode_memory_bytes: DECODE_MEMORY_BYTES,
+        decode_memory_bytes: limits::DECODE_MEMORY_BYTES,
         critical: vec![],
     }
 }
@@ -64,6 +64,27 @@ pub fn read_suspects(home: &Utf8Path) -> BTreeSet<BlobId> {
     let text = std::fs::read_to_string(home.join(SUSPECTS)).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
+
+/// Remembers blobs that an import could not rebuild; none after one that could.
+///
+/// # Errors
+///
+/// [`DurableError`].
+pub fn write_failed(home: &Utf8Path, failed: &[Failed]) -> Result<(), DurableError> {
+    if failed.is_empty() {
+        return durable::remove(&home.join(FAILED));
+    }
+    let bytes = serde_json::to_vec_pretty(failed).expect("it is plain JSON");
+    durable::write(&home.join(FAILED), &bytes)
+}
+
+/// The blobs that the last import could not rebuild.
+pub fn read_failed(home: &Utf8Path) -> Vec<Failed> {
+    let bytes = std::fs::read(home.join(FAILED)).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+const FAILED: &str = "state/failed.json";
 
 const SUSPECTS: &str = "state/suspects";
 

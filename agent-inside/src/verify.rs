@@ -21,11 +21,13 @@
 
 use std::collections::BTreeSet;
 
-use gapferry_common::rebuild::RebuildError;
+use gapferry_common::{peel::encoder::Encoder, rebuild::RebuildError};
 use gapferry_proto::{
-    BlobId, Digest, Envelope, Manifest, Sequence, SiteName, Snapshot, SnapshotId,
+    BlobId, Digest, Envelope, Manifest, Recipe, Sequence, SiteName, Snapshot, SnapshotId,
     envelope::EnvelopeError,
+    inventory::Failed,
     keyset::{KeysetError, Role, TrustedKeyset},
+    limits,
     manifest::ManifestError,
     recipe::{Node, RecipeError},
     signature::{Namespace, SignatureError, parse_signature},
@@ -88,8 +90,15 @@ pub enum Refusal {
     Recipe(#[from] RecipeError),
     #[error("the recipe of {0} fits neither the snapshot nor the bases that the export names")]
     StrayRecipe(BlobId),
-    #[error("blob {blob} cannot be rebuilt")]
-    Rebuild { blob: BlobId, source: RebuildError },
+    #[error(
+        "{} blobs cannot be rebuilt, first {} with {}; send out an inventory, and the next export carries them raw",
+        .0.blobs, .0.first, .0.codecs
+    )]
+    Rebuild(#[source] Box<NotRebuilt>),
+    #[error("the recipe of {blob} uses encoder {id}, which this agent does not know; update it")]
+    UnknownEncoder { blob: BlobId, id: String },
+    #[error("the recipe of {blob} needs {needed} bytes of memory; this site allows {allowed}")]
+    Memory { blob: BlobId, needed: u64, allowed: u64 },
     #[error("the artifacts cannot be served together")]
     Publish(#[from] PublishError),
 }
@@ -116,7 +125,9 @@ impl Refusal {
             Self::BasisNotKept { .. } | Self::BasisNotHeld { .. } => "basis",
             Self::Difference(_) | Self::OtherSnapshot { .. } | Self::BlobsMissing(_) => "snapshot",
             Self::Recipe(_) | Self::StrayRecipe(_) => "recipe",
-            Self::Rebuild { .. } => "rebuild",
+            Self::Rebuild(_) => "rebuild",
+            Self::UnknownEncoder { .. } => "encoder",
+            Self::Memory { .. } => "memory",
             Self::Publish(_) => "publish",
         }
     }
@@ -128,9 +139,27 @@ impl Refusal {
             Self::BasisNotHeld { missing: blobs, .. } | Self::BlobsMissing(blobs) => {
                 blobs.iter().map(ToString::to_string).collect()
             }
+            Self::Rebuild(not_rebuilt) => {
+                let failed = not_rebuilt.failed.iter();
+                failed.map(|failed| failed.blob.to_string()).collect()
+            }
             _ => vec![],
         }
     }
+}
+
+/// Blobs that could not be rebuilt; those that could are kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{first}")]
+pub struct NotRebuilt {
+    /// Number of blobs.
+    pub blobs: usize,
+    pub first: BlobId,
+    /// What is to blame for the first, for people.
+    pub codecs: String,
+    /// Each blob with each codec that may be to blame.
+    pub failed: Vec<Failed>,
+    pub source: RebuildError,
 }
 
 /// The plain files of an export, whole and not yet believed.
@@ -352,7 +381,8 @@ pub fn resulting_snapshot(export: &VerifiedExport, basis: &Snapshot) -> Result<S
 }
 
 /// Every recipe is one that this agent can follow, for a blob that the snapshot has in that
-/// length, from bases that the manifest lists; and no blob is left out.
+/// length, from bases that the manifest lists or that an earlier recipe makes; and no blob is
+/// left out.
 ///
 /// # Errors
 ///
@@ -366,11 +396,8 @@ pub fn check_recipes(
     let bases: BTreeSet<BlobId> = export.manifest.bases.iter().map(|blob| blob.id).collect();
     let mut brought = BTreeSet::new();
     for recipe in &export.manifest.recipes {
-        let nodes = recipe.nodes()?;
-        let listed = nodes.iter().all(|node| match node {
-            Node::Blob(base) => bases.contains(base),
-            Node::Concat(_) => true,
-        });
+        check_nodes(recipe)?;
+        let listed = recipe.bases().all(|base| bases.contains(&base) || brought.contains(&base));
         if !listed || wanted.get(&recipe.blob) != Some(&recipe.len_bytes) {
             return Err(Refusal::StrayRecipe(recipe.blob));
         }
@@ -380,6 +407,23 @@ pub fn check_recipes(
     let lacking: Vec<_> =
         lacking.filter(|id| !brought.contains(id) && !held.contains_key(id)).collect();
     if lacking.is_empty() { Ok(()) } else { Err(Refusal::BlobsMissing(lacking)) }
+}
+
+/// Every encoder is known and no node needs more memory than this site allows.
+fn check_nodes(recipe: &Recipe) -> Result<(), Refusal> {
+    let blob = recipe.blob;
+    for node in recipe.nodes()? {
+        let (needed, allowed) = (node.decode_memory_bytes(), limits::DECODE_MEMORY_BYTES);
+        if allowed < needed {
+            return Err(Refusal::Memory { blob, needed, allowed });
+        }
+        let Node::Reseal(reseal) = node else { continue };
+        let unknown = reseal.encoders.into_iter().find(|(id, _)| Encoder::parse(id).is_none());
+        if let Some((id, _)) = unknown {
+            return Err(Refusal::UnknownEncoder { blob, id });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

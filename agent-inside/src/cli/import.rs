@@ -135,6 +135,9 @@ impl<'a> Importer<'a> {
         {
             inventory::write_suspects(self.home.root(), blobs)?;
         }
+        if let Refusal::Rebuild(not_rebuilt) = refusal {
+            inventory::write_failed(self.home.root(), &not_rebuilt.failed)?;
+        }
         Ok(())
     }
 
@@ -180,6 +183,8 @@ impl<'a> Importer<'a> {
             store: &self.store,
             identity: &identity,
             repository_key: &repository_key(self.home)?,
+            scratch: &self.home.scratch(),
+            scratch_bytes: self.home.scratch_bytes(),
             now: Timestamp::now(),
         };
         self.audit.record("applying", &json!({"export": export}))?;
@@ -194,6 +199,7 @@ impl<'a> Importer<'a> {
             "rebuilt": applied.rebuilt,
         });
         self.audit.record("applied", &facts)?;
+        inventory::write_failed(self.home.root(), &[])?;
         self.clear_staging()?;
         Ok(applied)
     }

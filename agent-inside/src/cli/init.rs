@@ -13,10 +13,7 @@ use gapferry_common::{
 use gapferry_proto::{FORMAT, SiteName, card::SiteCard};
 use serde_json::json;
 
-use crate::{
-    home::{BINARY, age_path, identity_path, repository_key_path},
-    inventory::DECODE_MEMORY_BYTES,
-};
+use crate::home::{BINARY, age_path, identity_path, repository_key_path};
 
 #[derive(Debug, clap::Args)]
 pub struct InitArgs {
@@ -46,7 +43,7 @@ pub fn run(args: &InitArgs, global: &Global) -> anyhow::Result<Exit> {
         link_key: None,
         diode_key: None,
         codecs: Some(peel::codecs()),
-        decode_memory_bytes: Some(DECODE_MEMORY_BYTES),
+        decode_memory_bytes: Some(gapferry_proto::limits::DECODE_MEMORY_BYTES),
         formats: Some(vec![FORMAT]),
     };
     let card = card.encode();

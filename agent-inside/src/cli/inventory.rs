@@ -43,6 +43,7 @@ pub fn run(args: &InventoryArgs, home: &Home, global: &Global) -> anyhow::Result
         "sequence": inventory.sequence,
         "snapshot": inventory.snapshot,
         "damaged": inventory.damaged,
+        "failed": inventory.failed,
         "wants": inventory.wants,
     });
     global.print(&document, || {
@@ -79,6 +80,7 @@ fn take(home: &Home) -> anyhow::Result<Inventory> {
         current: current.as_ref(),
         newest,
         damaged,
+        failed: inventory::read_failed(home.root()),
         wants: wants::read(home.root())?.into_iter().collect(),
     };
     Ok(inventory::of(facts))

@@ -38,6 +38,8 @@ pub fn run(args: &RollbackArgs, home: &Home, global: &Global) -> anyhow::Result<
         store: &home.store()?,
         identity: &home.age_identity()?,
         repository_key: &repository_key(home)?,
+        scratch: &home.scratch(),
+        scratch_bytes: home.scratch_bytes(),
         now: Timestamp::now(),
     };
     let audit = Audit::of(home.root());

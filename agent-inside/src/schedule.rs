@@ -1,0 +1,170 @@
+//! Does work on all cores in an order: a piece begins when those that it builds on are done.
+//!
+//! Pure but for the threads: what a piece does is the caller's.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// How one piece of work ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    Done,
+    /// What builds on it is not begun.
+    Failed,
+}
+
+/// Runs `work` for every piece; `before` lists, for each, the earlier pieces that it builds on.
+///
+/// The first piece that can begin is taken first. A piece whose ground failed is not begun.
+///
+/// # Errors
+///
+/// The first error of `work`: no further piece is begun.
+pub fn run<S, E: Send>(
+    before: &[Vec<usize>],
+    threads: usize,
+    start: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) -> Result<Ended, E> + Sync,
+) -> Result<(), E> {
+    let board = Board {
+        before,
+        state: Mutex::new(State { pieces: vec![Piece::Waiting; before.len()], error: None }),
+        changed: Condvar::new(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, before.len().max(1)) {
+            scope.spawn(|| {
+                let mut own = start();
+                while let Some(piece) = board.next() {
+                    board.ended(piece, work(&mut own, piece));
+                }
+            });
+        }
+    });
+    let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    state.error.map_or(Ok(()), Err)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Waiting,
+    Running,
+    Done,
+    Failed,
+}
+
+struct State<E> {
+    pieces: Vec<Piece>,
+    error: Option<E>,
+}
+
+struct Board<'a, E> {
+    before: &'a [Vec<usize>],
+    state: Mutex<State<E>>,
+    changed: Condvar,
+}
+
+impl<E> Board<'_, E> {
+    /// The next piece that can begin; waits for one, and gives none when all are begun.
+    fn next(&self) -> Option<usize> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if state.error.is_some() {
+                return None;
+            }
+            self.give_up(&mut state);
+            let is_ready = |piece: &usize| {
+                state.pieces[*piece] == Piece::Waiting
+                    && self.before[*piece].iter().all(|&b| state.pieces[b] == Piece::Done)
+            };
+            if let Some(piece) = (0..state.pieces.len()).find(is_ready) {
+                state.pieces[piece] = Piece::Running;
+                return Some(piece);
+            }
+            if !state.pieces.contains(&Piece::Running) {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Marks what builds on a failed piece; pieces build on earlier ones, so one pass is enough.
+    fn give_up(&self, state: &mut State<E>) {
+        for piece in 0..state.pieces.len() {
+            let is_lost = self.before[piece].iter().any(|&b| state.pieces[b] == Piece::Failed);
+            if state.pieces[piece] == Piece::Waiting && is_lost {
+                state.pieces[piece] = Piece::Failed;
+            }
+        }
+    }
+
+    fn ended(&self, piece: usize, ended: Result<Ended, E>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pieces[piece] = match ended {
+            Ok(Ended::Done) => Piece::Done,
+            Ok(Ended::Failed) => Piece::Failed,
+            Err(error) => {
+                state.error.get_or_insert(error);
+                Piece::Failed
+            }
+        };
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pieces in the order in which they ended.
+    fn order(
+        before: &[Vec<usize>],
+        threads: usize,
+        ended: impl Fn(usize) -> Result<Ended, &'static str> + Sync,
+    ) -> (Vec<usize>, Result<(), &'static str>) {
+        let order = Mutex::new(vec![]);
+        let result = run(
+            before,
+            threads,
+            || (),
+            |(), piece| {
+                let ended = ended(piece)?;
+                order.lock().unwrap().push(piece);
+                Ok(ended)
+            },
+        );
+        (order.into_inner().unwrap(), result)
+    }
+
+    #[test]
+    fn nothing_begins_before_what_it_builds_on() {
+        let before = [vec![], vec![0], vec![], vec![1, 2], vec![3]];
+        for threads in [1, 2, 8] {
+            let (order, result) = order(&before, threads, |_| Ok(Ended::Done));
+            assert_eq!(result, Ok(()));
+            let at = |piece| order.iter().position(|p| *p == piece).unwrap();
+            assert!(at(0) < at(1) && at(1) < at(3) && at(2) < at(3) && at(3) < at(4), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_builds_on_a_failure_is_not_begun_and_the_rest_is() {
+        let before = [vec![], vec![0], vec![1], vec![]];
+        let failing = |piece| Ok(if piece == 0 { Ended::Failed } else { Ended::Done });
+        let (order, result) = order(&before, 2, failing);
+        assert_eq!(result, Ok(()));
+        let mut order = order;
+        order.sort_unstable();
+        assert_eq!(order, [0, 3]);
+    }
+
+    #[test]
+    fn an_error_ends_the_work() {
+        let before = [vec![], vec![], vec![1]];
+        let (order, result) = order(&before, 1, |piece| match piece {
+            1 => Err("disk full"),
+            _ => Ok(Ended::Done),
+        });
+        assert_eq!((order, result), (vec![0], Err("disk full")));
+        assert_eq!(run(&[], 2, || (), |(), _| Ok::<_, ()>(Ended::Done)), Ok(()));
+    }
+}
