@@ -1,7 +1,4 @@
-//! The delta: which bytes of the new blobs travel, and the recipe of each blob.
-//!
-//! In:   new blobs in order, the store, the index with the basis and what was placed so far.
-//! Out:  frames, in order, to a [`Frames`]; a [`Recipe`] for each blob.
+//! A blob in chunks: how it travels when nothing was gained by opening it.
 //!
 //! A chunk that the basis has, or that an earlier blob of the same export brought, does not
 //! travel again. Memory is one batch of chunks.
@@ -10,79 +7,39 @@ use std::collections::BTreeMap;
 
 use gapferry_common::{
     cut::{self, Cut},
-    encode::{self, Effort},
-    pack::{PackWriter, WriteError},
-    peel,
+    encode,
     store::{Index, IndexError, Store},
 };
 use gapferry_proto::{
     BlobId, BlobRef, ChunkId, Recipe,
-    pack::{FRAME_HEAD_LEN_BYTES, FrameHead},
+    pack::FrameHead,
     recipe::{Node, Part, Place},
 };
 use rayon::prelude::*;
 
-use crate::plan::Plan;
+use crate::{
+    delta::{DeltaError, Frames},
+    plan::Plan,
+};
 
 /// How many chunks are encoded at once: at most 8 MiB, on average 2 MiB.
 const BATCH: usize = 32;
 
-/// Why a delta cannot be made. A fault of this machine.
-#[derive(Debug, thiserror::Error)]
-pub enum DeltaError {
-    #[error("blob {0} is not in the store; run `gapferry-outside sync`")]
-    NotHeld(BlobId),
-    #[error("blob {0} is damaged; run `gapferry-outside scrub` and then `sync`")]
-    Damaged(BlobId),
-    #[error("cannot read blob {0}")]
-    Read(BlobId, #[source] std::io::Error),
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    #[error(transparent)]
-    Durable(#[from] gapferry_common::durable::DurableError),
-}
-
-/// Where frames go: into packs, or only into a sum.
-pub trait Frames {
-    /// Takes a frame; its pack and offset there.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`].
-    fn append(&mut self, head: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError>;
-}
-
-impl Frames for PackWriter<'_> {
-    fn append(&mut self, head: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError> {
-        PackWriter::append(self, head, stored)
-    }
-}
-
-/// Counts frames for an estimate.
-#[derive(Debug, Default)]
-pub struct Counted {
-    pub bytes: u64,
-}
-
-impl Frames for Counted {
-    fn append(&mut self, _: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError> {
-        self.bytes += (FRAME_HEAD_LEN_BYTES + stored.len()) as u64;
-        Ok((1, self.bytes))
-    }
-}
-
 /// Begins a delta on what the inside holds.
 ///
-/// When something travels, base blobs that the store has and the index lacks are cut first, as
-/// after the index was lost: that costs reading them once.
+/// When some blob travels in chunks, base blobs that the store has and the index lacks are cut
+/// first, as after the index was lost: that costs reading them once.
 ///
 /// # Errors
 ///
 /// [`DeltaError::Index`].
-pub fn begin(store: &Store, index: &mut Index, plan: &Plan) -> Result<(), DeltaError> {
-    if !plan.new_blobs.is_empty() {
+pub fn begin(
+    store: &Store,
+    index: &mut Index,
+    plan: &Plan,
+    is_needed: bool,
+) -> Result<(), DeltaError> {
+    if is_needed {
         for (&id, &len_bytes) in &plan.held {
             let blob = BlobRef { id, len_bytes };
             if !index.knows(id)? && store.holds(&blob) {
@@ -93,7 +50,7 @@ pub fn begin(store: &Store, index: &mut Index, plan: &Plan) -> Result<(), DeltaE
     Ok(index.begin_plan(plan.held.keys().copied())?)
 }
 
-/// Makes the recipes of `blobs`; `each` is told of every blob that is done.
+/// Makes the recipe of a blob in chunks, and places its frames.
 ///
 /// # Errors
 ///
@@ -101,35 +58,15 @@ pub fn begin(store: &Store, index: &mut Index, plan: &Plan) -> Result<(), DeltaE
 pub fn make(
     store: &Store,
     index: &mut Index,
-    blobs: &[BlobRef],
-    effort: Effort,
+    blob: BlobRef,
     frames: &mut dyn Frames,
-    mut each: impl FnMut(&BlobRef),
-) -> Result<Vec<Recipe>, DeltaError> {
-    let mut recipes = Vec::with_capacity(blobs.len());
-    for &blob in blobs {
-        recipes.push(BlobDelta::new(blob, effort).make(store, index, frames)?);
-        each(&blob);
-    }
-    Ok(recipes)
-}
-
-/// The blobs that recipes take bytes from, each once, with lengths from `held`.
-pub fn bases(recipes: &[Recipe], held: &BTreeMap<BlobId, u64>) -> Vec<BlobRef> {
-    let nodes = recipes.iter().filter_map(|recipe| recipe.nodes().ok()).flatten();
-    let used: std::collections::BTreeSet<BlobId> = nodes
-        .filter_map(|node| match node {
-            Node::Blob(blob) => Some(blob),
-            Node::Concat(_) => None,
-        })
-        .collect();
-    used.into_iter().filter_map(|id| Some(BlobRef { id, len_bytes: *held.get(&id)? })).collect()
+) -> Result<Recipe, DeltaError> {
+    BlobDelta::new(blob).make(store, index, frames)
 }
 
 /// The recipe of one blob as it grows.
 struct BlobDelta {
     blob: BlobRef,
-    effort: Effort,
     nodes: Vec<Node>,
     node_of: BTreeMap<BlobId, u32>,
     parts: Vec<Part>,
@@ -138,10 +75,9 @@ struct BlobDelta {
 }
 
 impl BlobDelta {
-    fn new(blob: BlobRef, effort: Effort) -> Self {
+    fn new(blob: BlobRef) -> Self {
         Self {
             blob,
-            effort,
             nodes: vec![],
             node_of: BTreeMap::new(),
             parts: vec![],
@@ -159,8 +95,6 @@ impl BlobDelta {
         if !store.holds(&self.blob) {
             return Err(DeltaError::NotHeld(self.blob.id));
         }
-        let peeled = peel::peel(self.blob.len_bytes);
-        debug_assert_eq!(peeled.husk, peel::Husk::Raw, "the one husk there is");
         let mut cuts = cut::cut(store.open_blob(self.blob.id)?);
         loop {
             let batch: Result<Vec<_>, _> = cuts.by_ref().take(BATCH).collect();
@@ -182,11 +116,10 @@ impl BlobDelta {
     ) -> Result<(), DeltaError> {
         let known: Vec<_> =
             batch.iter().map(|cut| known(index, cut.id)).collect::<Result<_, _>>()?;
-        let effort = self.effort;
         let encoded: Vec<_> = batch
             .par_iter()
             .zip(&known)
-            .map(|(cut, known)| known.is_none().then(|| encode::encode(cut.id, &cut.bytes, effort)))
+            .map(|(cut, known)| known.is_none().then(|| encode::encode(cut.id, &cut.bytes)))
             .collect();
         for ((cut, known), encoded) in batch.iter().zip(known).zip(encoded) {
             std::io::Write::write_all(&mut self.hasher, &cut.bytes).expect("a sink takes all");
@@ -256,6 +189,7 @@ mod tests {
     use camino::Utf8PathBuf;
 
     use super::*;
+    use crate::delta::{Counted, bases};
 
     struct Bench {
         _temp: tempfile::TempDir,
@@ -281,9 +215,9 @@ mod tests {
             }
             self.index.begin_plan(basis.iter().map(|b| b.id)).unwrap();
             let mut counted = Counted::default();
-            let effort = Effort::Fastest;
             let (store, index) = (&self.store, &mut self.index);
-            let recipes = make(store, index, blobs, effort, &mut counted, |_| ()).unwrap();
+            let made = blobs.iter().map(|&blob| make(store, index, blob, &mut counted).unwrap());
+            let recipes = made.collect();
             (counted.bytes, recipes)
         }
     }
@@ -335,7 +269,7 @@ mod tests {
         std::fs::write(bench.store.path(blob.id), b"evil").unwrap();
         bench.index.begin_plan([]).unwrap();
         let (store, index) = (&bench.store, &mut bench.index);
-        let failed = make(store, index, &[blob], Effort::Fastest, &mut Counted::default(), |_| ());
+        let failed = make(store, index, blob, &mut Counted::default());
         assert!(matches!(failed, Err(DeltaError::Damaged(id)) if id == blob.id));
     }
 }

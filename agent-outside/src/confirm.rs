@@ -75,6 +75,7 @@ mod tests {
             epoch: 1,
             sequence: Sequence(0),
             damaged: vec![],
+            failed: vec![],
             wants: vec![],
             codecs: vec![],
             decode_memory_bytes: 0,

@@ -13,13 +13,16 @@ use gapferry_common::{
 use gapferry_proto::SiteName;
 use serde::Deserialize;
 
-use crate::source::http::{Mirror, Network};
+use crate::{
+    delta::Places,
+    source::http::{Mirror, Network},
+};
 
 /// The name of this program, for messages and default folders.
 pub const BINARY: &str = "gapferry-outside";
 
 /// `config.toml` of the outside.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     #[serde(default)]
@@ -27,9 +30,17 @@ pub struct Config {
     /// `[[mirror]] from = "…" to = "…"`
     #[serde(default)]
     pub mirror: Vec<Mirror>,
+    /// Most bytes of scratch space, for the plain streams of the blobs at work.
+    #[serde(default = "scratch_bytes")]
+    pub scratch_bytes: u64,
     /// `[site.NAME]`
     #[serde(default)]
     pub site: BTreeMap<SiteName, SiteConfig>,
+}
+
+/// 32 GiB: the plain streams of the largest images, twice.
+const fn scratch_bytes() -> u64 {
+    32 << 30
 }
 
 /// What belongs to one site.
@@ -81,6 +92,15 @@ impl Home {
     /// [`DurableError`]: the home cannot be written.
     pub fn store(&self) -> Result<Store, DurableError> {
         Store::open(self.root.join("store"))
+    }
+
+    /// Where deltas keep what may be thrown away.
+    pub fn places(&self) -> Places {
+        Places {
+            scratch: self.root.join("cache/scratch"),
+            scratch_bytes: self.config.scratch_bytes,
+            encodings: self.root.join("cache/encodings"),
+        }
     }
 
     /// The key that signs exports.

@@ -3,17 +3,23 @@
 //! What the inside is known to hold follows from the newest inventory alone, never from what
 //! was sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use gapferry_common::durable::{self, DurableError};
+use gapferry_common::{
+    durable::{self, DurableError},
+    peel::identify::Abilities,
+};
 use gapferry_proto::{
     BlobId, Digest, ExportId, Sequence, SiteName, Snapshot, SnapshotId,
     card::{CardError, SiteCard},
     inventory::{Inventory, InventoryError},
+    limits,
     snapshot::SnapshotError,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::delta::report::BlobReport;
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +117,70 @@ impl Ledger {
         let bytes = read(&self.folder.join("site.card"))?;
         let card = SiteCard::parse(&bytes);
         card.map_err(|source| LedgerError::Card { site: self.site.clone(), source })
+    }
+
+    /// What the inside can follow, as its newest inventory says, or its card before the first;
+    /// less the encoders that failed there.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub fn abilities(&self) -> Result<Abilities, LedgerError> {
+        let (codecs, decode_memory_bytes, failed) = match self.inventory()? {
+            Some(inventory) => (inventory.codecs, inventory.decode_memory_bytes, inventory.failed),
+            None => {
+                let card = self.card()?;
+                let memory = card.decode_memory_bytes.unwrap_or(limits::DECODE_MEMORY_BYTES);
+                (card.codecs.unwrap_or_default(), memory, vec![])
+            }
+        };
+        let mut codecs: BTreeSet<String> = codecs.into_iter().collect();
+        for codec in failed.into_iter().filter_map(|failed| failed.codec) {
+            codecs.remove(&codec);
+        }
+        Ok(Abilities { codecs, decode_memory_bytes })
+    }
+
+    /// Blobs that the inside could not rebuild: the next export carries them raw.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub fn failed(&self) -> Result<BTreeSet<BlobId>, LedgerError> {
+        let failed = self.inventory()?.map(|inventory| inventory.failed).unwrap_or_default();
+        Ok(failed.into_iter().map(|failed| failed.blob).collect())
+    }
+
+    /// Remembers what an export was made of.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Durable`].
+    pub fn write_reports(
+        &self,
+        export: &ExportId,
+        reports: &[BlobReport],
+    ) -> Result<(), LedgerError> {
+        let bytes = serde_json::to_vec(reports).expect("a report is plain JSON");
+        Ok(durable::write(&self.report_path(export), &bytes)?)
+    }
+
+    /// What an export was made of; nothing for one that an older agent made.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub fn reports(&self, export: &ExportId) -> Result<Vec<BlobReport>, LedgerError> {
+        let path = self.report_path(export);
+        if !path.is_file() {
+            return Ok(vec![]);
+        }
+        let parsed = serde_json::from_slice(&read(&path)?);
+        parsed.map_err(|source| LedgerError::Record { path, source })
+    }
+
+    fn report_path(&self, export: &ExportId) -> Utf8PathBuf {
+        self.folder.join("reports").join(format!("{export}.json"))
     }
 
     /// Where the sealed exports lie.
@@ -273,6 +343,7 @@ mod tests {
             epoch: 1,
             sequence: Sequence(sequence),
             damaged: vec![],
+            failed: vec![],
             wants: vec![],
             codecs: vec![],
             decode_memory_bytes: 0,

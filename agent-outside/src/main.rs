@@ -1,16 +1,24 @@
 //! `gapferry-outside`: the agent on the connected bastion.
 
+mod bases;
 mod carrier;
+mod census;
+mod chunks;
 mod cli;
 mod confirm;
 mod delta;
+mod encodings;
 mod fetch;
 mod home;
+mod leaves;
 mod ledger;
 mod lock;
 mod plan;
+mod race;
+mod rehearse;
 mod resolve;
 mod seal;
+mod sketch;
 mod snapshot;
 mod source;
 mod waybill;

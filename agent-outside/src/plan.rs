@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gapferry_proto::{
-    BlobId, BlobRef, Kind, Sequence, Snapshot, SnapshotId, envelope::Totals, snapshot::Difference,
+    Artifact, BlobId, BlobRef, Facts, Kind, Sequence, Snapshot, SnapshotId, envelope::Totals,
+    snapshot::Difference,
 };
 use serde::Serialize;
 
-use crate::ledger::Basis;
+use crate::{bases::without_versions, ledger::Basis};
 
 /// What an export has to bring.
 #[derive(Clone, Debug)]
@@ -25,6 +26,10 @@ pub struct Plan {
     pub new_blobs: Vec<BlobRef>,
     /// Blobs that may be built upon, with their lengths in bytes.
     pub held: BTreeMap<BlobId, u64>,
+    /// What each blob belongs to, without versions: where older versions are looked for.
+    pub families: BTreeMap<BlobId, String>,
+    /// The place of each held blob among the artifacts: later ones are newer.
+    pub order: BTreeMap<BlobId, usize>,
     /// Blobs of the basis that nothing may build on.
     pub damaged: Vec<BlobId>,
     pub by_kind: BTreeMap<Kind, KindSum>,
@@ -76,10 +81,33 @@ pub fn plan(basis: &Basis, snapshot: &Snapshot) -> Plan {
         difference,
         new_blobs,
         held,
+        families: families(basis.snapshot.artifacts().chain(snapshot.artifacts())),
+        order: order(&basis.snapshot),
         damaged: basis.damaged.clone(),
         by_kind,
         totals,
     }
+}
+
+fn families<'a>(artifacts: impl Iterator<Item = &'a Artifact>) -> BTreeMap<BlobId, String> {
+    let mut families = BTreeMap::new();
+    for artifact in artifacts {
+        let name = match &artifact.facts {
+            Facts::File(facts) => without_versions(facts.path.as_str()),
+            Facts::Image(facts) => facts.repository.to_string(),
+            Facts::Deb(facts) => without_versions(&facts.package),
+            Facts::Pypi(facts) => facts.project.clone(),
+        };
+        for blob in &artifact.blobs {
+            families.entry(blob.id).or_insert_with(|| format!("{} {name}", artifact.kind()));
+        }
+    }
+    families
+}
+
+fn order(snapshot: &Snapshot) -> BTreeMap<BlobId, usize> {
+    let blobs = snapshot.artifacts().flat_map(|artifact| &artifact.blobs);
+    blobs.enumerate().map(|(place, blob)| (blob.id, place)).collect()
 }
 
 #[cfg(test)]

@@ -10,11 +10,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::{
     durable::{self, DurableError, at},
-    encode::Effort,
     keys::{KeyError, SigningKey},
     pack::{self, PackWriter, WriteError},
     seal::{Recipients, SealError},
-    store::{Index, Store},
 };
 use gapferry_proto::{
     BlobRef, Digest, Envelope, ExportId, FORMAT, Manifest, Sequence, SiteName,
@@ -26,7 +24,7 @@ use gapferry_proto::{
 };
 
 use crate::{
-    delta::{self, DeltaError},
+    delta::{self, DeltaError, Engine, Made},
     plan::Plan,
 };
 
@@ -90,17 +88,31 @@ pub fn cargo(plan: &Plan, keysets: &InForce, recipients: &[String]) -> Digest {
 pub struct Sealer<'a> {
     pub site: &'a SiteName,
     pub sequence: Sequence,
-    pub store: &'a Store,
     pub keysets: &'a InForce,
     pub publisher: &'a SigningKey,
     pub recipients: &'a Recipients,
-    pub effort: Effort,
     /// For people; decides nothing.
     pub created: String,
 }
 
+/// A sealed export.
+#[derive(Debug)]
+pub struct Sealed {
+    pub folder: Utf8PathBuf,
+    pub envelope: Envelope,
+    /// None when it was sealed in an earlier run.
+    pub made: Option<Made>,
+}
+
+/// What was written into packs and manifest.
+struct Cargo {
+    manifest: FileRef,
+    packs: Vec<PackRef>,
+    made: Made,
+}
+
 impl Sealer<'_> {
-    /// Seals `plan` into `exports/<id>`; the folder and the envelope.
+    /// Seals `plan` into `exports/<id>`; the folder, the envelope, and what was made.
     ///
     /// # Errors
     ///
@@ -108,36 +120,35 @@ impl Sealer<'_> {
     pub fn seal(
         &self,
         plan: &Plan,
-        index: &mut Index,
+        engine: &mut Engine<'_>,
         exports: &Utf8Path,
-        each: impl FnMut(&BlobRef),
-    ) -> Result<(Utf8PathBuf, Envelope), ExportError> {
+        each: impl Fn(&BlobRef) + Sync,
+    ) -> Result<Sealed, ExportError> {
         let id = ExportId::new(self.sequence, &plan.snapshot);
         let part = exports.join(format!(".part-{id}"));
         durable::remove(&part)?;
         durable::create_folders(&part)?;
-        let (manifest, packs) = self.write_cargo(plan, &id, index, &part, each)?;
-        let envelope = self.envelope(plan, id, manifest, packs);
+        let cargo = self.write_cargo(plan, &id, engine, &part, each)?;
+        let envelope = self.envelope(plan, id, cargo.manifest, cargo.packs);
         self.write_heads(&part, &envelope)?;
         let folder = exports.join(envelope.export.as_str());
         durable::remove(&folder)?;
         durable::rename(&part, &folder)?;
-        Ok((folder, envelope))
+        Ok(Sealed { folder, envelope, made: Some(cargo.made) })
     }
 
     fn write_cargo(
         &self,
         plan: &Plan,
         id: &ExportId,
-        index: &mut Index,
+        engine: &mut Engine<'_>,
         part: &Utf8Path,
-        each: impl FnMut(&BlobRef),
-    ) -> Result<(FileRef, Vec<PackRef>), ExportError> {
-        delta::begin(self.store, index, plan)?;
+        each: impl Fn(&BlobRef) + Sync,
+    ) -> Result<Cargo, ExportError> {
         let mut writer = PackWriter::new(part, 1, self.recipients, limits::PACK_LEN_BYTES_TARGET);
-        let (blobs, effort) = (&plan.new_blobs, self.effort);
-        let recipes = delta::make(self.store, index, blobs, effort, &mut writer, each)?;
+        let mut made = engine.make(plan, &mut writer, each)?;
         let packs = writer.finish()?;
+        let recipes = std::mem::take(&mut made.recipes);
         let bases = delta::bases(&recipes, &plan.held);
         let head = ManifestHead {
             export: id.clone(),
@@ -148,8 +159,8 @@ impl Sealer<'_> {
             snapshot: plan.snapshot,
         };
         let manifest = Manifest::new(head, &plan.difference, recipes, bases).encode();
-        let sealed = pack::write_sealed(&part.join("manifest.age"), &manifest, self.recipients)?;
-        Ok((sealed, packs))
+        let manifest = pack::write_sealed(&part.join("manifest.age"), &manifest, self.recipients)?;
+        Ok(Cargo { manifest, packs, made })
     }
 
     fn envelope(

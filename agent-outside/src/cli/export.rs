@@ -4,22 +4,23 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::{
     audit::Audit,
     cli::{Global, human_bytes},
-    encode::Effort,
     exit::Exit,
     memory,
+    patch::Effort,
     seal::Recipients,
     store::Index,
 };
 use gapferry_proto::{Digest, Envelope, SiteName, Snapshot};
 use serde_json::{Value, json};
 
-use super::plan::{basis_text, table};
+use super::plan::{artifacts, basis_text, raw_blobs, table};
 use crate::{
     carrier::stick,
+    delta::{Engine, Made},
     home::Home,
     ledger::{Basis, Ledger, Record},
     plan::{self, Plan},
-    seal::{self, InForce, Sealer},
+    seal::{self, InForce, Sealed, Sealer},
     snapshot,
 };
 
@@ -62,11 +63,14 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
         global.print(&document, || table(&plan).to_string());
         return Ok(Exit::Done);
     }
-    let (spool, envelope) = sealed(args, home, global, &ledger, &plan, &wanted)?;
+    let sealed = sealed(args, home, global, &ledger, &plan, &wanted)?;
     global.say(format!("Copying to {} …", args.to));
-    let folder = stick::copy(&spool, &args.to, &site)?;
-    let document = document(&envelope, &plan, &folder, began.elapsed().as_secs_f64());
-    global.print(&document, || text(&envelope, &plan, &folder));
+    let folder = stick::copy(&sealed.folder, &args.to, &site)?;
+    let reports = ledger.reports(&sealed.envelope.export)?;
+    let mut document = document(&sealed, &plan, &folder, began.elapsed().as_secs_f64());
+    document["artifacts"] = json!(artifacts(&wanted, &reports));
+    document["fallback_raw"] = json!(raw_blobs(&reports));
+    global.print(&document, || text(&sealed.envelope, &plan, &folder));
     Ok(Exit::Done)
 }
 
@@ -78,40 +82,43 @@ fn sealed(
     ledger: &Ledger,
     plan: &Plan,
     wanted: &Snapshot,
-) -> anyhow::Result<(Utf8PathBuf, Envelope)> {
+) -> anyhow::Result<Sealed> {
     let card = ledger.card()?;
     let recipients = card.recipients()?;
     let keysets = InForce::read(home.keysets())?;
     let cargo = seal::cargo(plan, &keysets, recipients);
-    if let Some(found) = already_sealed(ledger, cargo)? {
-        return Ok(found);
+    if let Some((folder, envelope)) = already_sealed(ledger, cargo)? {
+        return Ok(Sealed { folder, envelope, made: None });
     }
     let store = home.store()?;
     let mut index = Index::open(&store)?;
+    let abilities = ledger.abilities()?;
+    let mut engine = Engine::new(&store, &mut index, &home.places(), args.effort, abilities)?;
+    engine.tools.raw = ledger.failed()?;
     let sealer = Sealer {
         site: ledger.site(),
         sequence: ledger.next_sequence()?,
-        store: &store,
         keysets: &keysets,
         publisher: &home.publisher_key()?,
         recipients: &Recipients::parse(recipients)?,
-        effort: args.effort,
         created: jiff::Timestamp::now().to_string(),
     };
     let about = json!({"site": ledger.site(), "sequence": sealer.sequence});
     Audit::of(home.root()).record("sealing", &about)?;
     let bar = progress(global, plan);
     let sealed =
-        sealer.seal(plan, &mut index, &ledger.exports(), |blob| bar.inc(blob.len_bytes))?;
+        sealer.seal(plan, &mut engine, &ledger.exports(), |blob| bar.inc(blob.len_bytes))?;
     bar.finish_and_clear();
     let record = Record {
-        export: sealed.1.export.clone(),
-        sequence: sealed.1.sequence,
+        export: sealed.envelope.export.clone(),
+        sequence: sealed.envelope.sequence,
         basis: plan.basis,
         snapshot: plan.snapshot,
         cargo,
         confirmed: false,
     };
+    let reports = sealed.made.as_ref().map_or(&[][..], |made: &Made| &made.reports);
+    ledger.write_reports(&record.export, reports)?;
     ledger.record(&record, wanted)?;
     Audit::of(home.root()).record("sealed", &record)?;
     Ok(sealed)
@@ -146,7 +153,8 @@ fn progress(global: &Global, plan: &Plan) -> indicatif::ProgressBar {
     indicatif::ProgressBar::new(plan.totals.published_bytes_new).with_style(style)
 }
 
-fn document(envelope: &Envelope, plan: &Plan, folder: &Utf8Path, seconds: f64) -> Value {
+fn document(sealed: &Sealed, plan: &Plan, folder: &Utf8Path, seconds: f64) -> Value {
+    let envelope = &sealed.envelope;
     let volumes: Vec<_> = envelope
         .volumes
         .iter()
@@ -164,14 +172,13 @@ fn document(envelope: &Envelope, plan: &Plan, folder: &Utf8Path, seconds: f64) -
         "basis_snapshot": envelope.basis,
         "snapshot": envelope.snapshot,
         "sequence": envelope.sequence,
-        "artifacts": envelope.totals.artifacts,
         "artifacts_new": envelope.totals.artifacts_new,
         "published_bytes_new": envelope.totals.published_bytes_new,
         "export_bytes": envelope.totals.export_bytes,
         "volumes": volumes,
         "by_kind": plan.by_kind,
-        "fallback_raw": [],
         "seconds": seconds,
+        "seconds_by_stage": sealed.made.as_ref().map(|made| made.seconds),
         "peak_memory_bytes": memory::peak_bytes(),
     })
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each of which loads, plans, acts and reports.
 
+mod explain;
 mod export;
 mod init;
 mod inspect;
@@ -9,6 +10,7 @@ mod plan;
 mod resolve;
 mod scrub;
 mod status;
+mod store;
 mod sync;
 
 use std::process::ExitCode;
@@ -60,6 +62,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Write an export to a medium
     Export(export::ExportArgs),
+    /// Show of what an artifact is made inside, what of it travels and why
+    Explain(explain::ExplainArgs),
     /// Read an export without keys
     Inspect(inspect::InspectArgs),
     /// Take back what an inside says it holds
@@ -68,6 +72,8 @@ enum Command {
     Status,
     /// List the sites that are paired
     Sites,
+    /// Look into the store
+    Store(store::StoreArgs),
     /// Read every blob again and name what is damaged
     Scrub(scrub::ScrubArgs),
 }
@@ -102,6 +108,8 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Sync(args) => sync::run(args, &home, global),
         Command::Plan(args) => plan::run(args, &home, global),
         Command::Export(args) => export::run(args, &home, global),
+        Command::Explain(args) => explain::run(args, &home, global),
+        Command::Store(args) => store::run(args, &home, global),
         Command::Inventory(args) => inventory::run(args, &home, global),
         Command::Status => status::run(&home, global),
         Command::Sites => status::sites(&home, global),

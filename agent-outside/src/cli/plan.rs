@@ -1,18 +1,23 @@
 //! `plan`: what an export would carry, how large by kind, and why.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Table, presets};
 use gapferry_common::{
     cli::{Global, human_bytes},
-    encode::Effort,
     exit::Exit,
     memory,
+    patch::Effort,
     store::Index,
 };
-use gapferry_proto::{Artifact, SiteName, SnapshotId};
+use gapferry_proto::{Artifact, BlobId, SiteName, Snapshot, SnapshotId};
 use serde_json::{Value, json};
 
 use crate::{
-    delta::{self, Counted},
+    delta::{
+        Counted, Engine,
+        report::{ArtifactReport, BlobReport},
+    },
     home::Home,
     ledger::Ledger,
     plan::{self, Plan},
@@ -24,6 +29,12 @@ pub struct PlanArgs {
     /// The site; may be left out when there is only one
     #[arg(long)]
     site: Option<SiteName>,
+    /// Encode everything, so that sizes are no estimates; the export after it uses that
+    #[arg(long)]
+    exact: bool,
+    /// How much time may be spent to save bytes
+    #[arg(long, value_enum, default_value_t)]
+    effort: Effort,
 }
 
 pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
@@ -33,7 +44,8 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     let _lock = home.lock()?;
     let wanted = snapshot::of_site(home, &site)?;
     let plan = plan::plan(&ledger.basis()?, &wanted);
-    let export_bytes = estimate(home, &plan)?;
+    let reports = reports(home, &ledger, &plan, args.effort, args.exact)?;
+    let export_bytes: u64 = reports.iter().map(|report| report.carried_bytes).sum();
     let new: Vec<_> = wanted.artifacts().filter_map(|artifact| New::of(artifact, &plan)).collect();
     let document = json!({
         "export": null,
@@ -45,12 +57,13 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         "artifacts_new": plan.totals.artifacts_new,
         "published_bytes_new": plan.totals.published_bytes_new,
         "export_bytes": export_bytes,
-        "estimated": true,
+        "estimated": !args.exact,
         "volumes": [],
         "by_kind": plan.by_kind,
         "new": new.iter().map(New::document).collect::<Vec<_>>(),
         "removed": plan.difference.removed.len(),
-        "fallback_raw": [],
+        "artifacts": artifacts(&wanted, &reports),
+        "fallback_raw": raw_blobs(&reports),
         "seconds": began.elapsed().as_secs_f64(),
         "peak_memory_bytes": memory::peak_bytes(),
     });
@@ -101,15 +114,37 @@ impl<'a> New<'a> {
     }
 }
 
-/// Chunks the new blobs and counts what the basis lacks, compressed in haste.
-fn estimate(home: &Home, plan: &Plan) -> anyhow::Result<u64> {
+/// What becomes of each new blob: encoded into the cache that `export` uses, or estimated from
+/// that cache and probes.
+pub fn reports(
+    home: &Home,
+    ledger: &Ledger,
+    plan: &Plan,
+    effort: Effort,
+    is_exact: bool,
+) -> anyhow::Result<Vec<BlobReport>> {
     let store = home.store()?;
     let mut index = Index::open(&store)?;
-    delta::begin(&store, &mut index, plan)?;
-    let mut counted = Counted::default();
-    let effort = Effort::Fastest;
-    delta::make(&store, &mut index, &plan.new_blobs, effort, &mut counted, |_| ())?;
-    Ok(counted.bytes)
+    let abilities = ledger.abilities()?;
+    let mut engine = Engine::new(&store, &mut index, &home.places(), effort, abilities)?;
+    engine.tools.raw = ledger.failed()?;
+    if is_exact {
+        return Ok(engine.make(plan, &mut Counted::default(), |_| ())?.reports);
+    }
+    Ok(engine.estimate(plan)?)
+}
+
+/// The reports by artifact, those alone that have a new blob.
+pub fn artifacts(wanted: &Snapshot, reports: &[BlobReport]) -> Vec<ArtifactReport> {
+    let mut by_blob: BTreeMap<BlobId, BlobReport> =
+        reports.iter().map(|report| (report.blob, report.clone())).collect();
+    wanted.artifacts().filter_map(|artifact| ArtifactReport::of(artifact, &mut by_blob)).collect()
+}
+
+/// The blobs that travel raw because their rehearsal or an earlier import failed.
+pub fn raw_blobs(reports: &[BlobReport]) -> Vec<Value> {
+    let fallen = reports.iter().filter(|report| report.is_fallback);
+    fallen.map(|report| json!({"blob": report.blob, "why": report.raw})).collect()
 }
 
 /// The plan's sums as people read them.

@@ -1,0 +1,107 @@
+//! `explain`: of what one artifact is made inside, what of it travels, and why.
+
+use std::collections::BTreeMap;
+
+use gapferry_common::{
+    cli::Global,
+    exit::{Ended, Exit},
+    patch::Effort,
+};
+use gapferry_proto::{Artifact, BlobId, SiteName, Snapshot};
+use serde_json::json;
+
+use super::plan;
+use crate::{
+    delta::report::BlobReport,
+    home::Home,
+    ledger::Ledger,
+    plan::{self as planner, Plan},
+    snapshot,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// Name of the artifact, as `plan` lists it, or a part of it
+    artifact: String,
+    /// The site; may be left out when there is only one
+    #[arg(long)]
+    site: Option<SiteName>,
+    /// How much time may be spent to save bytes
+    #[arg(long, value_enum, default_value_t)]
+    effort: Effort,
+}
+
+pub fn run(args: &ExplainArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    let site = super::chosen_site(home, args.site.as_ref())?;
+    let ledger = Ledger::open(home.ledger(&site), &site)?;
+    let _lock = home.lock()?;
+    let wanted = snapshot::of_site(home, &site)?;
+    let found = named(&wanted, &args.artifact)?;
+    let plan = planner::plan(&ledger.basis()?, &wanted);
+    let reports = reports(args, home, &ledger, &plan, &found)?;
+    let blobs: Vec<_> = found.iter().flat_map(|artifact| &artifact.blobs).collect();
+    let document = json!({
+        "artifacts": found.iter().map(|artifact| &artifact.name).collect::<Vec<_>>(),
+        "blobs": blobs.iter().map(|blob| json!({
+            "blob": blob.id,
+            "len_bytes": blob.len_bytes,
+            "held": plan.held.contains_key(&blob.id),
+            "report": reports.get(&blob.id),
+        })).collect::<Vec<_>>(),
+    });
+    global.print(&document, || {
+        found.iter().map(|artifact| text(artifact, &plan, &reports)).collect::<Vec<_>>().join("\n")
+    });
+    Ok(Exit::Done)
+}
+
+/// The artifact of that very name, or all whose name has it as a part.
+fn named<'a>(wanted: &'a Snapshot, name: &str) -> anyhow::Result<Vec<&'a Artifact>> {
+    let exact: Vec<_> = wanted.artifacts().filter(|artifact| artifact.name == name).collect();
+    if !exact.is_empty() {
+        return Ok(exact);
+    }
+    let found: Vec<_> =
+        wanted.artifacts().filter(|artifact| artifact.name.contains(name)).collect();
+    if found.is_empty() {
+        let what = format!("no artifact of this site is named {name:?}; `plan -o json` lists them");
+        return Err(Ended::new(Exit::Usage, what).into());
+    }
+    Ok(found)
+}
+
+/// What became of the blobs of `found`: in the export that is planned now, else in the one that
+/// brought them.
+fn reports(
+    args: &ExplainArgs,
+    home: &Home,
+    ledger: &Ledger,
+    plan: &Plan,
+    found: &[&Artifact],
+) -> anyhow::Result<BTreeMap<BlobId, BlobReport>> {
+    let mut reports = BTreeMap::new();
+    for record in ledger.records()? {
+        let earlier = ledger.reports(&record.export)?;
+        reports.extend(earlier.into_iter().map(|report| (report.blob, report)));
+    }
+    let is_planned = |blob: &BlobId| plan.new_blobs.iter().any(|new| new.id == *blob);
+    let mut blobs = found.iter().flat_map(|artifact| &artifact.blobs);
+    if blobs.any(|blob| is_planned(&blob.id)) {
+        let made = plan::reports(home, ledger, plan, args.effort, true)?;
+        reports.extend(made.into_iter().map(|report| (report.blob, report)));
+    }
+    Ok(reports)
+}
+
+fn text(artifact: &Artifact, plan: &Plan, reports: &BTreeMap<BlobId, BlobReport>) -> String {
+    let (kind, name) = artifact.key();
+    let mut lines = vec![format!("{kind} {name}")];
+    for blob in &artifact.blobs {
+        if plan.held.contains_key(&blob.id) {
+            lines.push(format!("  {}: {} bytes, held inside", blob.id, blob.len_bytes));
+        }
+        let report = reports.get(&blob.id).map(BlobReport::lines).unwrap_or_default();
+        lines.extend(report.into_iter().map(|line| format!("  {line}")));
+    }
+    lines.join("\n")
+}

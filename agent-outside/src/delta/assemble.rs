@@ -1,0 +1,185 @@
+//! Puts the recipe of one blob together from what carries its streams.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use gapferry_common::{
+    pack::WriteError,
+    patch::{self, Effort},
+};
+use gapferry_proto::{
+    BlobId, ChunkId, Recipe, limits,
+    pack::{Encoding, FrameHead},
+    recipe::{Codec, Coded, Node, Part, Place, Reseal, View},
+};
+
+use super::{Base, Carried, Frames, prepare::Prepared};
+use crate::bases::LeafRef;
+
+/// Payloads up to this length stand in the recipe itself.
+const INLINE_LEN_BYTES_MAX: usize = 160;
+
+/// Places payloads as raw frames of at most a chunk's length: they are compressed already.
+pub struct Payloads<'a>(pub &'a mut dyn Frames);
+
+impl Payloads<'_> {
+    fn place(&mut self, payload: &[u8]) -> Result<Node, WriteError> {
+        if payload.len() <= INLINE_LEN_BYTES_MAX {
+            return Ok(Node::Bytes(payload.to_vec()));
+        }
+        let pieces = payload.chunks(limits::CHUNK_LEN_BYTES_MAX as usize);
+        let parts = pieces.map(|piece| {
+            let chunk = ChunkId::of(piece);
+            let len_bytes = u32::try_from(piece.len()).expect("a piece is no longer than a chunk");
+            let head = FrameHead {
+                encoding: Encoding::Raw,
+                len_bytes,
+                stored_len_bytes: len_bytes,
+                chunk,
+            };
+            let (pack, offset) = self.0.append(&head, piece)?;
+            Ok(Part { chunk, len_bytes, place: Place::Pack { pack, offset } })
+        });
+        Ok(Node::Concat(parts.collect::<Result<_, WriteError>>()?))
+    }
+}
+
+/// One recipe as it grows.
+pub struct Assembler<'a> {
+    prepared: &'a Prepared,
+    carried: &'a BTreeMap<usize, Carried>,
+    nodes: Vec<Node>,
+    blobs: BTreeMap<BlobId, u32>,
+    leaves: BTreeMap<LeafRef, u32>,
+}
+
+impl<'a> Assembler<'a> {
+    pub const fn new(prepared: &'a Prepared, carried: &'a BTreeMap<usize, Carried>) -> Self {
+        Self { prepared, carried, nodes: vec![], blobs: BTreeMap::new(), leaves: BTreeMap::new() }
+    }
+
+    /// The recipe, with its payloads placed.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`].
+    pub fn assemble(mut self, payloads: &mut Payloads<'_>) -> Result<Recipe, WriteError> {
+        let prepared = self.prepared;
+        for target in &prepared.targets {
+            let own = LeafRef { blob: prepared.blob.id, view: target.view };
+            let carried = &self.carried[&target.entry];
+            let node = self.stream(carried, target.len_bytes, payloads)?;
+            self.leaves.insert(own, node);
+        }
+        if !prepared.is_leaf {
+            self.reseal(payloads)?;
+        }
+        Ok(Recipe::new(prepared.blob.id, prepared.blob.len_bytes, &self.nodes))
+    }
+
+    /// The node of one stream.
+    fn stream(
+        &mut self,
+        carried: &Carried,
+        len_bytes: u64,
+        payloads: &mut Payloads<'_>,
+    ) -> Result<u32, WriteError> {
+        match carried {
+            Carried::Same(base) => Ok(self.base(*base)),
+            Carried::Raw(bytes) => {
+                let node = payloads.place(bytes)?;
+                Ok(self.push(node))
+            }
+            Carried::Coded { codec, bases, payload } => {
+                let nodes: Vec<u32> = bases.iter().map(|base| self.base(*base)).collect();
+                let base_len = bases.iter().map(|base| base.len_bytes).sum();
+                self.coded(*codec, nodes, base_len, payload, len_bytes, payloads)
+            }
+        }
+    }
+
+    fn coded(
+        &mut self,
+        codec: Codec,
+        bases: Vec<u32>,
+        base_len: u64,
+        payload: &[u8],
+        len_bytes: u64,
+        payloads: &mut Payloads<'_>,
+    ) -> Result<u32, WriteError> {
+        let payload_node = payloads.place(payload)?;
+        let payload_node = self.push(payload_node);
+        let decode_memory_bytes = patch::decode_memory_bytes(codec, payload, base_len, len_bytes);
+        let payload = payload_node;
+        Ok(self.push(Node::Coded(Coded { codec, bases, payload, len_bytes, decode_memory_bytes })))
+    }
+
+    /// The node of a base: a stream of this very recipe, or a view of a blob.
+    fn base(&mut self, base: Base) -> u32 {
+        let Base { leaf, len_bytes } = base;
+        if let Some(&node) = self.leaves.get(&leaf) {
+            return node;
+        }
+        let blob = match self.blobs.get(&leaf.blob) {
+            Some(&blob) => blob,
+            None => self.push(Node::Blob(leaf.blob)),
+        };
+        self.blobs.insert(leaf.blob, blob);
+        let node = self.push(Node::View { blob, view: leaf.view, len_bytes });
+        self.leaves.insert(leaf, node);
+        node
+    }
+
+    fn reseal(&mut self, payloads: &mut Payloads<'_>) -> Result<(), WriteError> {
+        let prepared = self.prepared;
+        let corrections = match &prepared.corrections[..] {
+            [] => None,
+            bytes => Some(self.corrections(bytes, payloads)?),
+        };
+        let node = |view| self.leaves[&LeafRef { blob: prepared.blob.id, view }];
+        let reseal = Reseal {
+            pool: node(View::Pool),
+            leaves: prepared.leaves.iter().map(|&view| node(view)).collect(),
+            encoders: prepared.encoders.clone(),
+            corrections,
+            len_bytes: prepared.blob.len_bytes,
+            decode_memory_bytes: prepared.reseal_memory_bytes,
+        };
+        self.push(Node::Reseal(reseal));
+        Ok(())
+    }
+
+    /// Corrections, packed when that makes them shorter.
+    fn corrections(
+        &mut self,
+        bytes: &[u8],
+        payloads: &mut Payloads<'_>,
+    ) -> Result<u32, WriteError> {
+        let packed = patch::encode(Codec::Lzma, &[], bytes, Effort::Balanced);
+        match packed {
+            Ok(packed) if packed.len() < bytes.len() => {
+                self.coded(Codec::Lzma, vec![], 0, &packed, bytes.len() as u64, payloads)
+            }
+            _ => {
+                let node = payloads.place(bytes)?;
+                Ok(self.push(node))
+            }
+        }
+    }
+
+    fn push(&mut self, node: Node) -> u32 {
+        self.nodes.push(node);
+        u32::try_from(self.nodes.len() - 1).expect("fewer than 2^32 nodes")
+    }
+}
+
+/// The payload bytes of a recipe before they have their places, by chunk.
+#[derive(Debug, Default)]
+pub struct Held(pub BTreeMap<ChunkId, Bytes>);
+
+impl Frames for Held {
+    fn append(&mut self, head: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError> {
+        self.0.entry(head.chunk).or_insert_with(|| Bytes::copy_from_slice(stored));
+        Ok((1, 0))
+    }
+}

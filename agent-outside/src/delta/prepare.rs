@@ -1,0 +1,231 @@
+//! Opens blobs and lists their streams: what the inside has, then what has to travel.
+
+use bytes::Bytes;
+use gapferry_common::peel::{
+    Opened,
+    identify::{self, Husk},
+    pool::{self, Fate, Pooled},
+};
+use gapferry_proto::{BlobId, BlobRef, recipe::View};
+use rayon::prelude::*;
+
+use super::{DeltaError, Engine, Tools};
+use crate::{
+    bases::{Catalogue, Entry, LeafRef},
+    leaves::{self, LeafFacts},
+    plan::Plan,
+};
+
+/// How many blobs are opened before their facts are written to the index.
+const BATCH: usize = 64;
+
+/// A new blob, opened and listed.
+#[derive(Debug)]
+pub struct Prepared {
+    pub blob: BlobRef,
+    /// What has to travel, or is there already: large leaves first, the pool last.
+    pub targets: Vec<Target>,
+    /// The views of the leaves in the order of the layout.
+    pub leaves: Vec<View>,
+    /// Whether the only leaf is the whole blob, so that there is nothing to reseal.
+    pub is_leaf: bool,
+    pub encoders: Vec<(String, u64)>,
+    pub corrections: Vec<u8>,
+    /// Memory that resealing takes inside.
+    pub reseal_memory_bytes: u64,
+    /// What stayed closed and why, for people.
+    pub notes: Vec<&'static str>,
+    /// Whether it travels raw from the start.
+    pub is_raw: bool,
+}
+
+/// One stream of a new blob.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its place in the catalogue.
+    pub entry: usize,
+    pub view: View,
+    pub len_bytes: u64,
+    /// The pool's bytes, where closed streams make it another than the blob's view.
+    pub pool: Option<Bytes>,
+}
+
+/// A new blob before its streams have a place in the catalogue.
+struct Listed {
+    prepared: Prepared,
+    facts: Vec<LeafFacts>,
+    pool: Option<Bytes>,
+    husk: Vec<u8>,
+    /// For the index: the blob as a base.
+    as_base: Vec<u8>,
+}
+
+/// Opens every new blob; what the inside holds comes first in the catalogue.
+///
+/// # Errors
+///
+/// [`DeltaError`].
+pub fn all(engine: &mut Engine<'_>, plan: &Plan) -> Result<(Vec<Prepared>, Catalogue), DeltaError> {
+    let mut catalogue = Catalogue::default();
+    if plan.new_blobs.is_empty() {
+        return Ok((vec![], catalogue));
+    }
+    for (blob, facts) in held(engine, plan)? {
+        add(&mut catalogue, blob, facts, plan);
+    }
+    let mut listed = list(engine, plan)?;
+    // The largest first: a program that is the first of a new toolchain is the base of the rest.
+    listed.sort_by_key(|listed| {
+        let largest = listed.facts.iter().map(|facts| facts.len_bytes).max();
+        std::cmp::Reverse(largest.unwrap_or(0))
+    });
+    let place = |listed: Listed| {
+        let Listed { mut prepared, facts, pool, .. } = listed;
+        let places = add(&mut catalogue, prepared.blob.id, facts.clone(), plan);
+        let targets = facts.iter().zip(places).map(|(facts, entry)| Target {
+            entry,
+            view: facts.view,
+            len_bytes: facts.len_bytes,
+            pool: pool.clone().filter(|_| facts.view == View::Pool),
+        });
+        prepared.targets = targets.collect();
+        prepared
+    };
+    let prepared = listed.into_iter().map(place).collect();
+    Ok((prepared, catalogue))
+}
+
+fn add(catalogue: &mut Catalogue, blob: BlobId, facts: Vec<LeafFacts>, plan: &Plan) -> Vec<usize> {
+    let family = plan.families.get(&blob).cloned().unwrap_or_default();
+    let entry = |facts: LeafFacts| {
+        let leaf = LeafRef { blob, view: facts.view };
+        catalogue.add(Entry { leaf, facts, family: family.clone() })
+    };
+    facts.into_iter().map(entry).collect()
+}
+
+/// The streams of what the inside holds, from the index; what it lacks is opened.
+fn held(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<(BlobId, Vec<LeafFacts>)>, DeltaError> {
+    let mut known = vec![];
+    let mut unknown = vec![];
+    for (&id, &len_bytes) in &plan.held {
+        let found = engine.index.leaves(id)?.and_then(|bytes| leaves::decode(&bytes));
+        match found {
+            Some(facts) => known.push((id, facts)),
+            None if engine.tools.store.holds(&BlobRef { id, len_bytes }) => unknown.push(id),
+            None => {} // dropped here, as after a lost bastion: no base, but held all the same
+        }
+    }
+    let (store, opened) = (engine.tools.store, &engine.tools.opened);
+    for batch in unknown.chunks(BATCH) {
+        let facts: Vec<_> = batch
+            .par_iter()
+            .with_max_len(1)
+            .map(|&id| Ok((id, leaves::of_base(&opened.get(store, id)?, opened.scratch())?)))
+            .collect::<Result<_, DeltaError>>()?;
+        for (id, facts) in &facts {
+            engine.index.record_leaves(*id, &leaves::encode(facts))?;
+        }
+        known.extend(facts);
+    }
+    known.sort_by_key(|(id, _)| plan.order.get(id).copied());
+    Ok(known)
+}
+
+/// Opens the new blobs and finds their encoders, many at once.
+fn list(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<Listed>, DeltaError> {
+    let mut all = vec![];
+    for batch in plan.new_blobs.chunks(BATCH) {
+        let husks: Vec<_> =
+            batch.iter().map(|blob| engine.index.husk(blob.id)).collect::<Result<_, _>>()?;
+        let tools = &engine.tools;
+        let listed: Vec<Listed> = batch
+            .par_iter()
+            .zip(&husks)
+            .with_max_len(1)
+            .map(|(blob, husk)| list_one(tools, *blob, husk.as_deref()))
+            .collect::<Result<_, _>>()?;
+        for (listed, husk) in listed.iter().zip(husks) {
+            let id = listed.prepared.blob.id;
+            if husk.is_none() {
+                engine.index.record_husk(id, &listed.husk)?;
+            }
+            engine.index.record_leaves(id, &listed.as_base)?;
+        }
+        all.extend(listed);
+    }
+    Ok(all)
+}
+
+fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Listed, DeltaError> {
+    if !tools.store.holds(&blob) {
+        return Err(DeltaError::NotHeld(blob.id));
+    }
+    let opened = tools.opened.get(tools.store, blob.id)?;
+    if BlobId::of(opened.blob()) != blob.id {
+        return Err(DeltaError::Damaged(blob.id));
+    }
+    let scratch = tools.opened.scratch();
+    let husk = husk.and_then(|bytes| Husk::decode(bytes, &opened));
+    let husk = husk.unwrap_or_else(|| identify::identify(&opened, &identify::Abilities::own()));
+    let encoded = husk.encode();
+    let husk = husk.restricted(&opened, &tools.abilities);
+    let pooled = pool::with_fates(&opened, |stream| husk.fate(stream), scratch)?;
+    let as_base = leaves::of_base(&opened, scratch)?;
+    let (encoders, corrections) = husk.encoders(&pooled);
+    let is_leaf = matches!(pooled.leaves[..], [view] if view_len(&opened, view) == blob.len_bytes);
+    let facts = facts(&opened, &pooled, &as_base, is_leaf, tools)?;
+    let is_open = husk.streams.iter().flatten().all(|found| found.fate == Fate::Open);
+    let prepared = Prepared {
+        blob,
+        targets: vec![],
+        leaves: pooled.leaves,
+        is_leaf,
+        encoders,
+        corrections,
+        reseal_memory_bytes: husk.memory_bytes(&opened),
+        notes: opened.anatomy().notes.iter().map(|note| note.what).collect(),
+        is_raw: tools.raw.contains(&blob.id),
+    };
+    let pool = (!is_open).then_some(pooled.pool);
+    Ok(Listed { prepared, facts, pool, husk: encoded, as_base: leaves::encode(&as_base) })
+}
+
+fn view_len(opened: &Opened, view: View) -> u64 {
+    match view {
+        View::Leaf(leaf) => opened.anatomy().leaves[leaf as usize].len_bytes,
+        View::Pool | View::Puffed(_) | View::Sealed(_) => 0,
+    }
+}
+
+/// The streams that have to travel: large leaves first, the pool last.
+fn facts(
+    opened: &Opened,
+    pooled: &Pooled,
+    as_base: &[LeafFacts],
+    is_leaf: bool,
+    tools: &Tools<'_>,
+) -> Result<Vec<LeafFacts>, DeltaError> {
+    let mut facts = vec![];
+    for &view in &pooled.leaves {
+        let known = as_base.iter().find(|known| known.view == view);
+        facts.push(match known {
+            Some(known) => known.clone(),
+            None => {
+                let bytes = opened.view(view, tools.opened.scratch())?;
+                let mut own = leaves::facts(opened, view, &bytes);
+                // Found by what is inside it: features of puffed bytes are those of no base.
+                let inner = as_base.iter().filter(|known| known.stream == own.stream);
+                if let Some(inner) = inner.max_by_key(|known| known.len_bytes) {
+                    own.features.clone_from(&inner.features);
+                }
+                own
+            }
+        });
+    }
+    facts.sort_by_key(|facts| std::cmp::Reverse(facts.len_bytes));
+    if !is_leaf {
+        facts.push(leaves::facts(opened, View::Pool, &pooled.pool));
+    }
+    Ok(facts)
+}

@@ -1,0 +1,158 @@
+//! Encodings that were made before: a folder that may be thrown away.
+//!
+//! An encoding is found again by what decided it: the stream, the bases that were looked at and
+//! the effort. So `plan --exact` works for the export after it, and an export that was stopped
+//! goes on where it was.
+
+use std::{fs::File, io::Write};
+
+use bytes::Bytes;
+use camino::Utf8PathBuf;
+use gapferry_common::{
+    durable::{self, DurableError, DurableFile, at},
+    map,
+};
+use gapferry_proto::{ChunkId, recipe::Codec};
+
+/// How an encoding was made, and its payload.
+#[derive(Clone, Debug)]
+pub struct Encoding {
+    /// None: the stream as it is.
+    pub codec: Option<Codec>,
+    /// Hashes of the bases, in order.
+    pub bases: Vec<ChunkId>,
+    pub payload: Bytes,
+}
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Encodings {
+    folder: Utf8PathBuf,
+}
+
+/// Bytes that are kept from one run to the next: 8 GiB, some dozens of exports.
+const KEEP_BYTES: u64 = 8 << 30;
+
+impl Encodings {
+    /// # Errors
+    ///
+    /// [`DurableError`]: the folder cannot be made.
+    pub fn open(folder: Utf8PathBuf) -> Result<Self, DurableError> {
+        durable::create_folders(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// An encoding that was made for `key`; a damaged one counts as none.
+    pub fn get(&self, key: ChunkId) -> Option<Encoding> {
+        decode(&map::map(&File::open(self.path(key)).ok()?).ok()?)
+    }
+
+    /// Keeps an encoding.
+    ///
+    /// # Errors
+    ///
+    /// [`DurableError`]: the disk failed or is full.
+    pub fn put(&self, key: ChunkId, encoding: &Encoding) -> Result<Encoding, DurableError> {
+        let path = self.path(key);
+        let mut file = DurableFile::create_in(&self.folder)?;
+        let body = head(encoding);
+        let sum = sum(&body, &encoding.payload);
+        for bytes in [sum.as_bytes(), &body[..], &encoding.payload] {
+            file.write_all(bytes).map_err(at("write", &path))?;
+        }
+        file.finish(&path)?;
+        Ok(self.get(key).unwrap_or_else(|| encoding.clone()))
+    }
+
+    /// Removes the oldest until the rest is small enough.
+    ///
+    /// # Errors
+    ///
+    /// [`DurableError`].
+    pub fn trim(&self) -> Result<(), DurableError> {
+        let mut files = vec![];
+        for entry in self.folder.read_dir_utf8().map_err(at("list", &self.folder))? {
+            let entry = entry.map_err(at("list", &self.folder))?;
+            let meta = entry.metadata().map_err(at("read", entry.path()))?;
+            files.push((meta.modified().ok(), meta.len(), entry.path().to_owned()));
+        }
+        files.sort();
+        let mut total: u64 = files.iter().map(|file| file.1).sum();
+        for (_, len_bytes, path) in files {
+            if total <= KEEP_BYTES {
+                break;
+            }
+            durable::remove(&path)?;
+            total -= len_bytes;
+        }
+        Ok(())
+    }
+
+    fn path(&self, key: ChunkId) -> Utf8PathBuf {
+        self.folder.join(key.to_string().replace(':', "-"))
+    }
+}
+
+/// Codec (1), number of bases (1), 32 bytes a base.
+fn head(encoding: &Encoding) -> Vec<u8> {
+    let codec = encoding.codec.map_or(0, |codec| {
+        1 + Codec::ALL.iter().position(|known| *known == codec).expect("all codecs are listed")
+    });
+    let number = |n: usize| u8::try_from(n).expect("few codecs and bases");
+    let mut head = vec![number(codec), number(encoding.bases.len())];
+    for base in &encoding.bases {
+        head.extend_from_slice(base.as_bytes());
+    }
+    head
+}
+
+fn sum(head: &[u8], payload: &[u8]) -> ChunkId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(head).update(payload);
+    ChunkId::from_bytes(hasher.finalize().into())
+}
+
+fn decode(file: &Bytes) -> Option<Encoding> {
+    let (codec, count) = (*file.get(32)?, usize::from(*file.get(33)?));
+    let end = 34 + 32 * count;
+    let bases = file.get(34..end)?.as_chunks::<32>().0;
+    let encoding = Encoding {
+        codec: match codec {
+            0 => None,
+            n => Some(*Codec::ALL.get(usize::from(n) - 1)?),
+        },
+        bases: bases.iter().map(|hash| ChunkId::from_bytes(*hash)).collect(),
+        payload: file.slice(end..),
+    };
+    (file.get(..32)? == sum(&head(&encoding), &encoding.payload).as_bytes()).then_some(encoding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoding_is_found_again_and_a_damaged_one_is_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(temp.path().join("encodings")).unwrap();
+        let encodings = Encodings::open(folder).unwrap();
+        let key = ChunkId::of(b"key");
+        assert!(encodings.get(key).is_none());
+        let encoding = Encoding {
+            codec: Some(Codec::ZstdPrefix),
+            bases: vec![ChunkId::of(b"base")],
+            payload: Bytes::from_static(b"payload"),
+        };
+        encodings.put(key, &encoding).unwrap();
+        let found = encodings.get(key).unwrap();
+        assert_eq!(
+            (found.codec, found.bases, found.payload),
+            (encoding.codec, encoding.bases, encoding.payload)
+        );
+        let path = encodings.path(key);
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(encodings.get(key).is_none());
+    }
+}
