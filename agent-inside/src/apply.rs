@@ -285,7 +285,10 @@ fn not_rebuilt(failures: Vec<(&Recipe, RebuildError)>) -> Option<NotRebuilt> {
     let failed: Vec<Failed> = named.collect();
     let blobs = failures.len();
     let (recipe, source) = failures.into_iter().next()?;
-    let codecs = source.suspects(recipe).join(", ");
+    let codecs = match &source.suspects(recipe)[..] {
+        [] => "no codec to blame".to_owned(),
+        suspects => suspects.join(", "),
+    };
     Some(NotRebuilt { blobs, first: recipe.blob, codecs, failed, source })
 }
 

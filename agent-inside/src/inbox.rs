@@ -15,9 +15,7 @@ use gapferry_common::{
     durable::{self, DurableError, DurableFile, at},
     hashing,
     keys::Identity,
-    pack::staged_name,
-    seal,
-    store::read_limited,
+    pack::{self, staged_name},
 };
 use gapferry_proto::{
     Digest, Manifest,
@@ -299,8 +297,8 @@ pub fn manifest_on(
 }
 
 fn open_manifest(sealed: impl Read, identity: &Identity) -> Result<Manifest, InboxError> {
-    let plain = seal::decrypt(sealed, identity).map_err(Refusal::Sealed)?;
-    let bytes = read_limited(plain, limits::MANIFEST_LEN_BYTES_MAX);
-    let bytes = bytes.map_err(|_| Refusal::FilesDamaged(vec!["manifest.age".to_owned()]))?;
+    let opened = pack::read_sealed(sealed, identity, limits::MANIFEST_LEN_BYTES_MAX);
+    let damaged = || Refusal::FilesDamaged(vec!["manifest.age".to_owned()]);
+    let bytes = opened.map_err(Refusal::Sealed)?.ok_or_else(damaged)?;
     Ok(Manifest::decode(&bytes).map_err(Refusal::from)?)
 }

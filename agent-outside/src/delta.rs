@@ -350,7 +350,7 @@ impl Tools<'_> {
         let (hash, is_executable) = (entry.facts.hash, entry.facts.is_executable);
         // The pool of a blob with closed streams is no view of it.
         let bytes = target.pool.clone().unwrap_or(bytes);
-        Ok((Runner { hash, bytes, is_executable, contenders }, leaves))
+        Ok((Runner { hash, bytes, is_executable, contenders, codecs: self.codecs() }, leaves))
     }
 
     /// The bytes of a stream; none when there is no such view, as of a puffed xz stream.
@@ -363,10 +363,22 @@ impl Tools<'_> {
         }
     }
 
+    /// The codecs that the inside can follow.
+    fn codecs(&self) -> Vec<Codec> {
+        let listed = |codec: &Codec| self.abilities.codecs.contains(codec.id());
+        Codec::ALL.into_iter().filter(listed).collect()
+    }
+
+    /// Whether the inside can follow more than chunks.
+    pub fn can_open(&self) -> bool {
+        let nodes = ["bytes", "view-1", "reseal-1"];
+        nodes.iter().all(|&node| self.abilities.codecs.contains(node))
+    }
+
     /// What decides an encoding.
     fn key(&self, runner: &Runner) -> ChunkId {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("race-1 {:?}", self.effort).as_bytes());
+        hasher.update(format!("race-1 {:?} {:?}", self.effort, runner.codecs).as_bytes());
         hasher.update(runner.hash.as_bytes());
         for contender in &runner.contenders {
             hasher.update(format!("{:?}", contender.kinship).as_bytes());

@@ -42,6 +42,8 @@ pub struct Runner {
     pub bytes: Bytes,
     pub is_executable: bool,
     pub contenders: Vec<Contender>,
+    /// The codecs that the inside can follow.
+    pub codecs: Vec<Codec>,
 }
 
 /// Encodes a stream as short as `effort` allows, within `budget`.
@@ -61,7 +63,9 @@ pub fn run(
     if bases.is_empty() && is_noise(&runner.bytes) {
         return Ok(best);
     }
-    for codec in codecs(runner, joined.len() as u64, effort) {
+    let mut codecs = codecs(runner, joined.len() as u64, effort);
+    codecs.retain(|codec| runner.codecs.contains(codec));
+    for codec in codecs {
         let needs_base = codec != Codec::Lzma;
         let base: &[u8] = if needs_base { &joined } else { &[] };
         let len = runner.bytes.len() as u64;

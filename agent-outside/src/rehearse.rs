@@ -35,6 +35,8 @@ use crate::{
 pub enum Raw {
     /// It failed inside before.
     Asked,
+    /// The inside is of a build that follows chunks alone, or has too little memory to reseal it.
+    Unable,
     /// Nothing was gained by opening it.
     NoGain,
     /// A recipe of it does not give it: a fault of an encoder or of this machine.
@@ -67,6 +69,10 @@ pub fn all(
         .map(|(number, prepared)| {
             if prepared.is_raw {
                 return Ok(Some(Raw::Asked));
+            }
+            let memory_bytes = prepared.reseal_memory_bytes;
+            if !tools.can_open() || tools.abilities.decode_memory_bytes < memory_bytes {
+                return Ok(Some(Raw::Unable));
             }
             if gains_nothing(prepared, carried) {
                 return Ok(Some(Raw::NoGain));

@@ -24,7 +24,7 @@ use gapferry_proto::{
 };
 
 use crate::{
-    delta::{self, DeltaError, Engine, Made},
+    delta::{self, DeltaError, Engine, Made, Tools},
     plan::Plan,
 };
 
@@ -72,9 +72,12 @@ impl InForce {
 }
 
 /// What decides the bytes of an export besides its sequence: the blobs that travel, those that they
-/// may not build on, the keyset in force, and who may open it. While it stays the same, a sealed export may be used again.
-pub fn cargo(plan: &Plan, keysets: &InForce, recipients: &[String]) -> Digest {
+/// may not build on, what the inside can follow, the keyset in force, and who may open it. While
+/// it stays the same, a sealed export may be used again.
+pub fn cargo(plan: &Plan, keysets: &InForce, recipients: &[String], engine: &Engine<'_>) -> Digest {
     let mut text = format!("{:?} {} {}\n", plan.basis, plan.snapshot, keysets.hash);
+    let Tools { effort, abilities, raw, .. } = &engine.tools;
+    text.push_str(&format!("{effort:?} {abilities:?} {raw:?}\n"));
     for line in recipients {
         text.push_str(&format!("{line}\n"));
     }

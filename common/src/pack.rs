@@ -20,6 +20,7 @@ use crate::{
     keys::Identity,
     rebuild::Chunks,
     seal::{self, Recipients, SealError},
+    store,
 };
 
 /// Why a pack cannot be written. A fault of this machine.
@@ -127,7 +128,7 @@ impl<'a> PackWriter<'a> {
     }
 }
 
-/// Encrypts a small document into `path`; its length and digest.
+/// Packs and encrypts a document into `path`; its length and digest.
 ///
 /// # Errors
 ///
@@ -137,12 +138,31 @@ pub fn write_sealed(
     bytes: &[u8],
     recipients: &Recipients,
 ) -> Result<FileRef, WriteError> {
+    let packed = zstd::bulk::compress(bytes, DOCUMENT_ZSTD_LEVEL).map_err(at("pack", path))?;
     let mut sealed = Vec::new();
     let mut stream = recipients.encrypt(&mut sealed)?;
-    let written = stream.write_all(bytes).and_then(|()| stream.finish().map(|_| ()));
+    let written = stream.write_all(&packed).and_then(|()| stream.finish().map(|_| ()));
     written.map_err(at("encrypt", path))?;
     durable::write(path, &sealed)?;
     Ok(FileRef { bytes: sealed.len() as u64, sha256: Digest::of(&sealed) })
+}
+
+/// A manifest of a million artifacts takes some seconds at this level.
+const DOCUMENT_ZSTD_LEVEL: i32 = 12;
+
+/// Opens a document of [`write_sealed`], of at most `max_bytes`; nothing when it is damaged.
+///
+/// # Errors
+///
+/// [`age::DecryptError`]: it is not for this identity.
+pub fn read_sealed(
+    from: impl Read,
+    identity: &Identity,
+    max_bytes: u64,
+) -> Result<Option<Vec<u8>>, age::DecryptError> {
+    let opened = seal::decrypt(from, identity)?;
+    let Ok(plain) = zstd::stream::read::Decoder::new(opened) else { return Ok(None) };
+    Ok(store::read_limited(plain, max_bytes).ok())
 }
 
 /// Reads frames out of staged packs; keeps one pack open.

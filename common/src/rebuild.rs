@@ -61,7 +61,7 @@ impl RebuildError {
         match self {
             Self::Codec { codec, .. } => vec![(*codec).to_owned()],
             Self::Reseal(ResealError::Encode { id, .. }) => vec![Encoder::family(id).to_owned()],
-            Self::OtherBlob { .. } => {
+            Self::OtherBlob { .. } | Self::Reseal(_) => {
                 recipe.nodes().map(|nodes| all_codecs(&nodes)).unwrap_or_default()
             }
             _ => vec![],
@@ -116,17 +116,18 @@ impl From<ResealError> for RebuildError {
     }
 }
 
-/// The encoders of a recipe; of one that reseals nothing, its codecs.
+/// The families of encoders and the codecs that a recipe uses.
 fn all_codecs(nodes: &[Node]) -> Vec<String> {
-    let encoders = nodes.iter().flat_map(|node| match node {
-        Node::Reseal(reseal) => &reseal.encoders[..],
-        _ => &[],
-    });
-    let mut names: Vec<String> = encoders.map(|(id, _)| Encoder::family(id).to_owned()).collect();
-    if names.is_empty() {
-        let coded = nodes.iter().filter(|node| matches!(node, Node::Coded(_)));
-        names.extend(coded.map(|node| node.name().to_owned()));
-    }
+    let mut names: Vec<String> = nodes
+        .iter()
+        .flat_map(|node| match node {
+            Node::Reseal(reseal) => {
+                reseal.encoders.iter().map(|(id, _)| Encoder::family(id).to_owned()).collect()
+            }
+            Node::Coded(coded) => vec![coded.codec.id().to_owned()],
+            _ => vec![],
+        })
+        .collect();
     names.sort();
     names.dedup();
     names
@@ -287,6 +288,8 @@ impl Bench<'_> {
             leaves: &leaves,
             encoders: &reseal.encoders,
             corrections: &corrections,
+            len_bytes: reseal.len_bytes,
+            memory_bytes: reseal.decode_memory_bytes,
         };
         Ok(reseal::reseal(&parts, self.rebuilder.scratch(), out)?)
     }

@@ -63,15 +63,16 @@ pub const RECIPE_BYTES_LEN_MAX: usize = 1024;
 /// an image saved by Docker a gzip of a tar of a gzip of a tar.
 pub const PEEL_DEPTH_MAX: usize = 4;
 
-/// Longest plain stream for one byte of a coded one. Real packages reach 30; a zip bomb has 1000.
+/// Most plain bytes for one byte of a blob, over all its coded streams, also those that turn out
+/// damaged. Real packages reach 30; a zip bomb has 1000.
 pub const PEEL_EXPANSION_MAX: u64 = 200;
 
-/// Plain bytes that a coded stream may have whatever its expansion: 1 MiB of zeros is no bomb.
+/// Plain bytes that a blob may have whatever its expansion: 1 MiB of zeros is no bomb.
 pub const PEEL_EXPANSION_FREE_BYTES: u64 = 1 << 20;
 
-/// Most plain bytes under all coded streams of one blob: 64 GiB, a quarter of the longest blob;
-/// scratch space is limited by itself.
-pub const PEEL_PLAIN_LEN_BYTES_MAX: u64 = 64 << 30;
+/// Most plain bytes under all coded streams of one blob: 16 GiB. The largest layers of GPU images
+/// have about 10; two of them fit the scratch space that agents use by default.
+pub const PEEL_PLAIN_LEN_BYTES_MAX: u64 = 16 << 30;
 
 /// Most members and coded streams of one blob: 2^20. The largest wheels have 25,000, a source
 /// tree of Linux 90,000.

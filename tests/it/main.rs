@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests stop where tests would")]
 
 mod damage;
+mod delta;
+mod delta_faults;
 mod first_transfer;
 mod heal;
 mod help;

@@ -86,15 +86,15 @@ fn sealed(
     let card = ledger.card()?;
     let recipients = card.recipients()?;
     let keysets = InForce::read(home.keysets())?;
-    let cargo = seal::cargo(plan, &keysets, recipients);
-    if let Some((folder, envelope)) = already_sealed(ledger, cargo)? {
-        return Ok(Sealed { folder, envelope, made: None });
-    }
     let store = home.store()?;
     let mut index = Index::open(&store)?;
     let abilities = ledger.abilities()?;
     let mut engine = Engine::new(&store, &mut index, &home.places(), args.effort, abilities)?;
     engine.tools.raw = ledger.failed()?;
+    let cargo = seal::cargo(plan, &keysets, recipients, &engine);
+    if let Some((folder, envelope)) = already_sealed(ledger, cargo)? {
+        return Ok(Sealed { folder, envelope, made: None });
+    }
     let sealer = Sealer {
         site: ledger.site(),
         sequence: ledger.next_sequence()?,

@@ -168,6 +168,7 @@ const fn view_word(view: View) -> &'static str {
 fn why(failed: &Raw) -> String {
     match failed {
         Raw::Asked => "it failed inside before".to_owned(),
+        Raw::Unable => "the inside cannot put it together".to_owned(),
         Raw::NoGain => "opening it saves nothing".to_owned(),
         Raw::Failed(what) => format!("the rehearsal failed: {what}"),
     }

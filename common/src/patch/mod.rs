@@ -105,7 +105,7 @@ pub fn decode(
                 other => DecodeError::Suffix(other),
             })
         }
-        Codec::ZstdPrefix => prefix::decode(base, payload, len_bytes, out),
+        Codec::ZstdPrefix => prefix::decode(base, payload, len_bytes, memory_bytes, out),
         Codec::Lzma => {
             let reader = lzma::reader(payload, memory_bytes).map_err(DecodeError::Suffix)?;
             copy_exactly(reader, len_bytes, out)

@@ -13,6 +13,9 @@ use super::{DecodeError, copy_exactly};
 /// Smallest window, as its logarithm: 128 KiB; a smaller one saves nothing.
 const WINDOW_LOG_MIN: u32 = 17;
 
+/// Smallest window that zstd knows, as its logarithm.
+const WINDOW_LOG_LEAST: u32 = 10;
+
 /// The window that spans a base and the stream after it, as its logarithm.
 fn window_log(base_len: u64, len: u64) -> u32 {
     let span = base_len.saturating_add(len).max(1);
@@ -49,7 +52,8 @@ pub fn encode(base: &[u8], new: &[u8], level: i32) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Decodes a frame of [`encode`] into exactly `len_bytes`.
+/// Decodes a frame of [`encode`] into exactly `len_bytes`, with a window of at most
+/// `memory_bytes`.
 ///
 /// # Errors
 ///
@@ -58,10 +62,13 @@ pub fn decode(
     base: &[u8],
     frame: &[u8],
     len_bytes: u64,
+    memory_bytes: u64,
     out: &mut dyn Write,
 ) -> Result<(), DecodeError> {
+    let log = memory_bytes.checked_ilog2().unwrap_or(0);
+    let log = log.clamp(WINDOW_LOG_LEAST, limits::ZSTD_WINDOW_LOG_MAX);
     let mut decoder = Decoder::with_ref_prefix(frame, base).map_err(DecodeError::Damaged)?;
-    decoder.window_log_max(limits::ZSTD_WINDOW_LOG_MAX).map_err(DecodeError::Damaged)?;
+    decoder.window_log_max(log).map_err(DecodeError::Damaged)?;
     copy_exactly(decoder, len_bytes, out)
 }
 
@@ -75,7 +82,7 @@ mod tests {
 
     fn decoded(base: &[u8], frame: &[u8], len: usize) -> Result<Vec<u8>, DecodeError> {
         let mut out = vec![];
-        decode(base, frame, len as u64, &mut out).map(|()| out)
+        decode(base, frame, len as u64, 1 << 28, &mut out).map(|()| out)
     }
 
     #[test]
@@ -87,6 +94,16 @@ mod tests {
             assert_eq!(decoded(&base, &frame, new.len()).unwrap(), new);
         }
         assert!(decoded(&[], &encode(&[], &[], 19).unwrap(), 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_frame_that_needs_a_larger_window_than_is_allowed_is_refused() {
+        let new = numbered(0..100_000);
+        let frame = encode(&[], &new, 3).unwrap();
+        let mut out = vec![];
+        let refused = decode(&[], &frame, new.len() as u64, 1 << 16, &mut out);
+        assert!(matches!(refused, Err(DecodeError::Damaged(_))), "{refused:?}");
+        decode(&[], &frame, new.len() as u64, 1 << 22, &mut out).unwrap();
     }
 
     #[test]

@@ -115,7 +115,8 @@ pub(super) enum Source {
     Own(usize),
 }
 
-/// Opens a blob. Costs its decompression; memory is a few MiB, or what xz needs.
+/// Opens a blob. Costs its decompression; memory is a few MiB and about 500 bytes a member, or
+/// what xz needs.
 ///
 /// # Errors
 ///
@@ -126,7 +127,7 @@ pub fn open(blob: &Bytes, scratch: &Scratch) -> Result<Opened, PeelError> {
         anatomy: Anatomy::default(),
         shared: scratch.writer(),
         own: vec![],
-        plain_len_bytes: 0,
+        left_bytes: most_plain_bytes(blob.len() as u64),
     };
     let root = Found { coding: Coding::Identity, parent: 0, offset: 0, hint: None };
     opener.push(root, blob.len() as u64, blob.len() as u64, Source::Parent(0));
@@ -165,7 +166,8 @@ struct Opener<'a> {
     anatomy: Anatomy,
     shared: ScratchWriter,
     own: Vec<Bytes>,
-    plain_len_bytes: u64,
+    /// Plain bytes that may still be made; what fails in the end counts too.
+    left_bytes: u64,
 }
 
 impl Opener<'_> {
@@ -347,15 +349,14 @@ impl Opener<'_> {
 
     /// Decodes into scratch space; none when it is not valid or expands too far.
     fn unseal(&mut self, found: Found, coded: &Bytes) -> io::Result<Option<Unsealed>> {
-        let free = limits::PEEL_EXPANSION_FREE_BYTES;
-        let most = (coded.len() as u64).saturating_mul(limits::PEEL_EXPANSION_MAX) + free;
-        let most = most.min(limits::PEEL_PLAIN_LEN_BYTES_MAX - self.plain_len_bytes);
+        let most = most_plain_bytes(coded.len() as u64).min(self.left_bytes);
         let mut to = self.scratch.writer();
         let decoded = match found.coding {
             Coding::Deflate => decoded_deflate(coded, most, &mut to),
             Coding::Xz => decoded_xz(coded, most, &mut to),
             Coding::Identity => unreachable!("identity is not decoded"),
         };
+        self.left_bytes -= to.len_bytes();
         let (sealed_len_bytes, crc32) = match decoded {
             Ok(taken) => taken,
             Err(Closed::Invalid) => return Ok(None),
@@ -365,12 +366,10 @@ impl Opener<'_> {
             }
             Err(Closed::Scratch(e)) => return Err(e),
         };
-        let allowed = sealed_len_bytes.saturating_mul(limits::PEEL_EXPANSION_MAX) + free;
-        if allowed < to.len_bytes() {
+        if most_plain_bytes(sealed_len_bytes) < to.len_bytes() {
             self.note("expands further than it may", found.offset);
             return Ok(None);
         }
-        self.plain_len_bytes += to.len_bytes();
         Ok(Some(Unsealed { plain: to.finish()?, sealed_len_bytes, crc32 }))
     }
 
@@ -465,6 +464,12 @@ impl Opener<'_> {
         items.push(Item { offset, len_bytes, part: ItemPart::Stream(number) });
         number
     }
+}
+
+/// The most that may come out of so many coded bytes.
+pub(super) fn most_plain_bytes(coded_len_bytes: u64) -> u64 {
+    let most = coded_len_bytes.saturating_mul(limits::PEEL_EXPANSION_MAX);
+    most.saturating_add(limits::PEEL_EXPANSION_FREE_BYTES).min(limits::PEEL_PLAIN_LEN_BYTES_MAX)
 }
 
 struct Unsealed {

@@ -206,9 +206,13 @@ impl Husk {
         let of_each = streams.filter_map(|(resealed, stream)| {
             Some(resealed.as_ref()?.encoder.as_ref()?.memory_bytes(stream.len_bytes))
         });
-        of_each.max().unwrap_or(0) + RESEAL_MEMORY_BYTES
+        let count = self.streams.len() as u64;
+        of_each.max().unwrap_or(0) + RESEAL_MEMORY_BYTES + count * RESEAL_STREAM_MEMORY_BYTES
     }
 }
 
-/// What [`reseal::reseal`] itself takes: the layout and the text of the largest zip.
+/// What [`reseal::reseal`] itself takes.
 const RESEAL_MEMORY_BYTES: u64 = 16 << 20;
+
+/// What it takes for each stream: its place in the layout, and in a zip its facts and its text.
+const RESEAL_STREAM_MEMORY_BYTES: u64 = 1200;

@@ -5,17 +5,20 @@
 //! Memory is what the largest encoder declares; streams that are neither one leaf nor one text
 //! are made in scratch space first.
 
-use std::io::{self, Write};
+use std::{
+    cell::Cell,
+    io::{self, Write},
+};
 
 use bytes::Bytes;
 
 use super::{
-    anatomy::ItemPart,
+    anatomy::{self, ItemPart},
     encoder::{EncodeError, Encoder},
     pool::{self, Laid, Layout, PoolError},
     zip::{self, Facts, ZipError},
 };
-use crate::scratch::{Scratch, ScratchWriter};
+use crate::scratch::Scratch;
 
 /// Why a blob was not put together.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,10 @@ pub enum ResealError {
     Encode { id: String, source: EncodeError },
     #[error("the recipe does not fit its pool: {0}")]
     Recipe(&'static str),
+    #[error("encoder {id} needs {needed} bytes of memory; the recipe declares {declared}")]
+    Memory { id: String, needed: u64, declared: u64 },
+    #[error("its streams are longer than those of a blob of its length may be")]
+    TooLong,
     /// A fault of this machine.
     #[error("cannot write")]
     Write(#[from] io::Error),
@@ -50,6 +57,10 @@ pub struct Parts<'a> {
     pub encoders: &'a [(String, u64)],
     /// Of the encoders that take some, in order: a length and the bytes.
     pub corrections: &'a [u8],
+    /// The length of the blob.
+    pub len_bytes: u64,
+    /// What its encoders may use.
+    pub memory_bytes: u64,
 }
 
 /// Writes the blob of `parts` to `out`.
@@ -68,8 +79,12 @@ pub fn reseal(
         return Err(ResealError::Recipe("a leaf is missing or has another length"));
     }
     let encoders = assign(&layout, parts)?;
-    let sealer = Sealer { layout: &layout, parts, encoders, scratch };
-    sealer.write(0, out)
+    let left_bytes = Cell::new(anatomy::most_plain_bytes(parts.len_bytes));
+    let sealer = Sealer { layout: &layout, parts, encoders, scratch, left_bytes };
+    let whole = Cell::new(parts.len_bytes);
+    let mut metered = Metered::new(out, &whole);
+    let written = sealer.write(0, &mut metered);
+    metered.why(written)
 }
 
 /// Corrections as recipes carry them.
@@ -127,6 +142,8 @@ struct Sealer<'a> {
     parts: &'a Parts<'a>,
     encoders: Vec<Option<Assigned<'a>>>,
     scratch: &'a Scratch,
+    /// Bytes that may still be made in scratch space: streams inside streams multiply.
+    left_bytes: Cell<u64>,
 }
 
 impl Sealer<'_> {
@@ -173,8 +190,30 @@ impl Sealer<'_> {
         out: &mut dyn Write,
     ) -> Result<(), ResealError> {
         let Assigned { encoder, corrections } = assigned;
-        let encoded = encoder.encode(content, corrections, out);
-        encoded.map_err(|source| ResealError::Encode { id: encoder.id(), source })
+        let (needed, declared) =
+            (encoder.memory_bytes(content.len() as u64), self.parts.memory_bytes);
+        if declared < needed {
+            return Err(ResealError::Memory { id: encoder.id(), needed, declared });
+        }
+        let mut noting = Noting { out, failed: None };
+        let encoded = encoder.encode(content, corrections, &mut noting);
+        match (encoded, noting.failed) {
+            (_, Some(failed)) => Err(failed.into()),
+            (Err(source), None) => Err(ResealError::Encode { id: encoder.id(), source }),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+
+    /// Makes a stream in scratch space.
+    fn stream(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), ResealError>,
+    ) -> Result<Bytes, ResealError> {
+        let mut to = self.scratch.writer();
+        let mut metered = Metered::new(&mut to, &self.left_bytes);
+        let written = write(&mut metered);
+        metered.why(written)?;
+        Ok(to.finish()?)
     }
 
     /// The plain bytes of a stream, without a copy where they are one leaf or all text.
@@ -185,22 +224,24 @@ impl Sealer<'_> {
             ([(0, ItemPart::Leaf(leaf))], false) if laid.tail == 0 => {
                 Ok(self.parts.leaves[*leaf as usize].clone())
             }
-            _ => self.scratch.stream(|to| self.write(stream, to)),
+            _ => self.stream(|to| self.write(stream, to)),
         }
     }
 
     /// A zip whose headers say what its entries are: these are made first.
     fn write_zip(&self, stream: u32, out: &mut dyn Write) -> Result<(), ResealError> {
         let laid = self.laid(stream);
-        let mut sealed = self.scratch.writer();
         let mut facts = vec![];
-        for &(_, part) in &laid.items {
-            let ItemPart::Stream(entry) = part else {
-                return Err(ResealError::Recipe("an entry of a zip is no stream"));
-            };
-            facts.push(self.write_entry(entry, &mut sealed)?);
-        }
-        let sealed = sealed.finish()?;
+        let sealed = self.stream(|to| {
+            let mut sealed = Counting { out: to, len_bytes: 0 };
+            for &(_, part) in &laid.items {
+                let ItemPart::Stream(entry) = part else {
+                    return Err(ResealError::Recipe("an entry of a zip is no stream"));
+                };
+                facts.push(self.write_entry(entry, &mut sealed)?);
+            }
+            Ok(())
+        })?;
         let mut text = self.text(stream).to_vec();
         let cuts = pool::cuts(laid.items.iter().map(|item| item.0));
         zip::fill(&mut text, &cuts, &facts)?;
@@ -212,9 +253,9 @@ impl Sealer<'_> {
         Ok(out.write_all(text)?)
     }
 
-    fn write_entry(&self, entry: u32, sealed: &mut ScratchWriter) -> Result<Facts, ResealError> {
+    fn write_entry(&self, entry: u32, sealed: &mut Counting<'_>) -> Result<Facts, ResealError> {
         let content = self.content(entry)?;
-        let before = sealed.len_bytes();
+        let before = sealed.len_bytes;
         match &self.encoders[entry as usize] {
             None => sealed.write_all(&content)?,
             Some(assigned) => self.encode(assigned, &content, sealed)?,
@@ -222,7 +263,77 @@ impl Sealer<'_> {
         Ok(Facts {
             crc32: crc32fast::hash(&content),
             plain_len_bytes: content.len() as u64,
-            stored_len_bytes: sealed.len_bytes() - before,
+            stored_len_bytes: sealed.len_bytes - before,
         })
+    }
+}
+
+/// Passes on at most so many bytes.
+struct Metered<'a> {
+    out: &'a mut dyn Write,
+    left_bytes: &'a Cell<u64>,
+    is_over: bool,
+}
+
+impl<'a> Metered<'a> {
+    const fn new(out: &'a mut dyn Write, left_bytes: &'a Cell<u64>) -> Self {
+        Self { out, left_bytes, is_over: false }
+    }
+
+    /// The result of writing, or that it was too much.
+    fn why(&self, written: Result<(), ResealError>) -> Result<(), ResealError> {
+        if self.is_over { Err(ResealError::TooLong) } else { written }
+    }
+}
+
+impl Write for Metered<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let Some(left) = self.left_bytes.get().checked_sub(buf.len() as u64) else {
+            self.is_over = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        self.left_bytes.set(left);
+        self.out.write_all(buf)?;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Remembers why a write failed: a full disk is no fault of an encoder.
+struct Noting<'a> {
+    out: &'a mut dyn Write,
+    failed: Option<io::Error>,
+}
+
+impl Write for Noting<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.out.write(buf).inspect_err(|error| {
+            self.failed = Some(io::Error::new(error.kind(), error.to_string()));
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Counts what it passes on.
+struct Counting<'a> {
+    out: &'a mut dyn Write,
+    len_bytes: u64,
+}
+
+impl Write for Counting<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(buf)?;
+        self.len_bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }

@@ -98,6 +98,8 @@ fn round_trip(blob: &[u8]) -> (Opened, pool::Pooled, Vec<(String, u64)>) {
         leaves: &leaves,
         encoders: &encoders,
         corrections: &corrections,
+        len_bytes: blob.len() as u64,
+        memory_bytes: husk.memory_bytes(&opened),
     };
     let mut out = vec![];
     reseal::reseal(&parts, &scratch, &mut out).unwrap();
@@ -239,6 +241,8 @@ fn a_damaged_pool_is_refused_and_never_panics() {
                 leaves: &leaves,
                 encoders: &encoders,
                 corrections: &[],
+                len_bytes: blob.len() as u64,
+                memory_bytes: 64 << 20,
             };
             let mut out = vec![];
             let resealed = reseal::reseal(&parts, &scratch, &mut out);

@@ -11,9 +11,9 @@
 //! forges corrections on purpose: take them from signed recipes only, and cap the memory of the
 //! program that runs this.
 //!
-//! Finding corrections has no bound in time either: a hostile stream with megabytes of empty blocks
-//! keeps preflate busy for more than a minute, and each block takes some hundred bytes of memory. Streams
-//! from outside belong in a worker with limits.
+//! Each block takes preflate some time and some hundred bytes of memory, so a hostile stream of
+//! megabytes of empty blocks would keep it busy for minutes: streams with more blocks than an
+//! encoder makes of so many plain bytes are not tried.
 //!
 //! preflate panics on some streams. A panic is caught and counts as a refusal. Its message stays
 //! off stderr through a panic hook that is set once, at first use: it is silent on a thread that
@@ -26,7 +26,7 @@ use std::sync::Once;
 use flate2::Crc;
 use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_deflate_stream};
 
-use super::ReplayError;
+use super::{ReplayError, puff};
 
 /// The name in recipes; the version is that of the dependency.
 pub(super) const ID: &str = "preflate-0.7.6";
@@ -34,6 +34,12 @@ pub(super) const ID: &str = "preflate-0.7.6";
 /// Longest plain stream, in bytes. preflate needs about twice the plain bytes beside the tokens,
 /// so this is some 200 MiB for ordinary streams, and 10 to 30 seconds at 2 to 7 MB/s.
 const PLAIN_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Blocks that a stream may have however short it is.
+const BLOCKS_FREE: usize = 64;
+
+/// Plain bytes that a block has on average at least: encoders make blocks of some ten thousand.
+const BLOCK_PLAIN_LEN_BYTES_MIN: usize = 1024;
 
 /// Corrections pay only while they are at most this part of the stream.
 const CORRECTIONS_DIVISOR: usize = 8;
@@ -43,7 +49,11 @@ const CORRECTIONS_DIVISOR: usize = 8;
 /// None when preflate fails, the corrections exceed an eighth of the stream, or the stream is no
 /// longer one that [`recreate`] takes.
 pub(super) fn corrections(plain: &[u8], deflated: &[u8]) -> Option<Vec<u8>> {
-    if plain.is_empty() || plain.len() > PLAIN_LEN_BYTES_MAX {
+    let blocks_max = BLOCKS_FREE + plain.len() / BLOCK_PLAIN_LEN_BYTES_MIN;
+    if plain.is_empty()
+        || plain.len() > PLAIN_LEN_BYTES_MAX
+        || !puff::has_few_blocks(deflated, blocks_max)
+    {
         return None;
     }
     let config = PreflateConfig {

@@ -108,6 +108,11 @@ pub struct Puffed {
     pub deflated_len: usize,
 }
 
+/// Whether the stream is valid and has at most `blocks_max` blocks. Memory is constant.
+pub fn has_few_blocks(deflated: &[u8], blocks_max: usize) -> bool {
+    walk::walk(deflated, &mut walk::Blocks { left: blocks_max }).is_ok()
+}
+
 /// Puffs the deflate stream at the start of `deflated`; what follows it is not looked at.
 ///
 /// Holds at most twice `max_bytes`, which bounds the puffed stream, and 64 KiB.

@@ -24,6 +24,38 @@ pub(super) trait Decisions {
     fn end(&mut self, padding: u8) -> Result<(), PuffError>;
 }
 
+/// Counts blocks and fails beyond `left` of them.
+pub(super) struct Blocks {
+    pub(super) left: usize,
+}
+
+impl Decisions for Blocks {
+    fn block(&mut self, _: u8, _: &[u8]) -> Result<(), PuffError> {
+        self.left = self.left.checked_sub(1).ok_or(PuffError::TooLong)?;
+        Ok(())
+    }
+
+    fn stored(&mut self, _: u8, _: &[u8]) -> Result<(), PuffError> {
+        Ok(())
+    }
+
+    fn literal(&mut self, _: u8) -> Result<(), PuffError> {
+        Ok(())
+    }
+
+    fn copy(&mut self, _: u16, _: u16) -> Result<(), PuffError> {
+        Ok(())
+    }
+
+    fn end_of_block(&mut self) -> Result<(), PuffError> {
+        Ok(())
+    }
+
+    fn end(&mut self, _: u8) -> Result<(), PuffError> {
+        Ok(())
+    }
+}
+
 /// Walks all blocks and returns the number of bytes they take.
 pub(super) fn walk(deflated: &[u8], decisions: &mut impl Decisions) -> Result<usize, PuffError> {
     let mut bits = BitReader::new(deflated);
