@@ -103,6 +103,10 @@ fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<
     if let ([only], true) = (&fitting[..], fitting.iter().all(|c| c.kinship == Kinship::Name)) {
         return vec![only];
     }
+    // Where no window spans both, names and sketches have to do.
+    if let Some(first) = fitting.iter().find(|c| !prefix::fits(c.bytes.len() as u64, len)) {
+        return vec![first];
+    }
     let mut probed: Vec<_> = fitting
         .into_iter()
         .map(|contender| (probe(&contender.bytes, &runner.bytes, budget), contender))
@@ -122,13 +126,11 @@ fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<
     bases
 }
 
-/// Length of `new` with `base` as prefix at level 3, in bytes; the whole length where no window
-/// spans both.
+/// Length of `new` with `base` as prefix at level 3, in bytes; by itself where no window spans
+/// both.
 fn probe(base: &[u8], new: &[u8], budget: &Budget) -> u64 {
     let (base_len, len) = (base.len() as u64, new.len() as u64);
-    if !prefix::fits(base_len, len) {
-        return len;
-    }
+    let (base, base_len) = if prefix::fits(base_len, len) { (base, base_len) } else { (&[][..], 0) };
     let _share = budget.take(2 * (base_len + len) + (16 << 20));
     prefix::encode(base, new, 3).map_or(len, |frame| frame.len() as u64)
 }
