@@ -140,8 +140,9 @@ impl Refusal {
                 blobs.iter().map(ToString::to_string).collect()
             }
             Self::Rebuild(not_rebuilt) => {
-                let failed = not_rebuilt.failed.iter();
-                failed.map(|failed| failed.blob.to_string()).collect()
+                let blobs: BTreeSet<_> =
+                    not_rebuilt.failed.iter().map(|failed| failed.blob).collect();
+                blobs.iter().map(ToString::to_string).collect()
             }
             _ => vec![],
         }

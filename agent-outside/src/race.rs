@@ -94,8 +94,9 @@ pub fn estimate(runner: &Runner, budget: &Budget) -> u64 {
 
 /// The one or two bases that a stream is made of.
 ///
-/// The candidate that probes smallest is taken. When that is another file and not an older
-/// version, as after a change of toolchain, the best of the others stands beside it.
+/// The candidate that probes smallest is taken. Beside it stands the next best when the stream
+/// is an executable, as programs of one family and toolchain share packages, or when the best is
+/// another file and not an older version, as after a change of toolchain.
 fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<&'a Contender> {
     let len = runner.bytes.len() as u64;
     let fit = |c: &&Contender| (c.bytes.len() as u64) <= SUFFIX_BASE_LEN_BYTES_MAX;
@@ -116,8 +117,12 @@ fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<
     probed.retain(|(bytes, _)| bytes * 20 < alone * 19);
     let mut bases: Vec<_> = probed.into_iter().map(|(_, contender)| contender).collect();
     let is_version = bases.first().is_some_and(|base| base.kinship == Kinship::Name);
-    let two = if is_version && effort != Effort::Smallest { 1 } else { 2 };
-    bases.truncate(two);
+    let is_one_enough = match effort {
+        Effort::Smallest => false,
+        Effort::Balanced => is_version && !runner.is_executable,
+        Effort::Fastest => is_version,
+    };
+    bases.truncate(if is_one_enough { 1 } else { 2 });
     let total: u64 = bases.iter().map(|base| base.bytes.len() as u64).sum();
     let memory = patch::encode_memory_bytes(Codec::SuffixLzma, total, len);
     if SUFFIX_BASE_LEN_BYTES_MAX < total || budget.total_bytes() < memory {
@@ -130,7 +135,8 @@ fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<
 /// both.
 fn probe(base: &[u8], new: &[u8], budget: &Budget) -> u64 {
     let (base_len, len) = (base.len() as u64, new.len() as u64);
-    let (base, base_len) = if prefix::fits(base_len, len) { (base, base_len) } else { (&[][..], 0) };
+    let (base, base_len) =
+        if prefix::fits(base_len, len) { (base, base_len) } else { (&[][..], 0) };
     let _share = budget.take(2 * (base_len + len) + (16 << 20));
     prefix::encode(base, new, 3).map_or(len, |frame| frame.len() as u64)
 }

@@ -46,7 +46,9 @@ fn a_blob_that_fails_inside_is_refused_by_name_and_comes_raw_while_the_good_ones
 
         journey.assert_refused(&stick);
         let told = site.inside.inventory(&site.outside.stick).unwrap().json;
-        assert_eq!(told["failed"], json!([{"blob": victim, "codec": codec}]), "{codec}");
+        let failed = told["failed"].as_array().unwrap();
+        assert!(failed.contains(&json!({"blob": victim, "codec": codec})), "{codec}: {failed:?}");
+        assert!(failed.iter().all(|failed| failed["blob"] == json!(victim)), "{failed:?}");
         site.outside.inventory(&site.outside.stick).unwrap();
 
         let healing = journey.export(None);
@@ -87,7 +89,7 @@ fn cases() -> Vec<Case> {
         Case::new("lzma-1", None, plain.clone()),
         Case { effort: "fastest", ..Case::new("zstd-prefix-1", None, plain.clone()) },
         Case::new("zlib-1.3", None, gzip(&plain)),
-        Case::new("liblzma-5.8", None, xz(&plain)),
+        Case::new("liblzma-5.8", Some(xz(&plain)), xz(&changed(&plain))),
         Case::new("suffix-lzma-1", Some(tool.clone()), changed(&tool)),
         Case::new("puff-1", Some(flushed(&plain)), flushed(&changed(&plain))),
     ];
@@ -230,7 +232,7 @@ impl Journey {
         let told = (&refusal["code"], &refusal["needed"]);
         assert_eq!(told, (&json!("rebuild"), &json!([victim])), "{codec}: {failure:?}");
         let message = refusal["message"].as_str().unwrap();
-        assert!(message.contains(&format!("{victim} with {codec}")), "{message}");
+        assert!(message.contains(&victim) && message.contains(codec), "{message}");
         assert_eq!(inside.generation(), 1, "{codec}");
         assert_files_served(&self.upstream, &self.site, &self.old_files());
         let [good, bad] =
