@@ -350,7 +350,8 @@ impl Tools<'_> {
         let (hash, is_executable) = (entry.facts.hash, entry.facts.is_executable);
         // The pool of a blob with closed streams is no view of it.
         let bytes = target.pool.clone().unwrap_or(bytes);
-        Ok((Runner { hash, bytes, is_executable, contenders, codecs: self.codecs() }, leaves))
+        let (is_blob, codecs) = (target.is_blob, self.codecs());
+        Ok((Runner { hash, bytes, is_executable, contenders, is_blob, codecs }, leaves))
     }
 
     /// The bytes of a stream; none when there is no such view, as of a puffed xz stream.

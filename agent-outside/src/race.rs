@@ -20,9 +20,9 @@ use crate::{bases::Kinship, encodings::Encoding};
 /// Streams shorter than this are raced by every codec that may win.
 const SHORT_LEN_BYTES: u64 = 8 << 20;
 
-/// Streams longer than this, without a base, are packed in haste: 256 MiB. At 2 MB/s LZMA would
-/// take minutes for some per cent.
-const HASTE_LEN_BYTES: u64 = 256 << 20;
+/// Streams longer than this are not encoded at all without a base: 1 GiB. Their payload would
+/// be held in memory.
+const HELD_LEN_BYTES_MAX: u64 = 1 << 30;
 
 /// Longest bases together for a suffix array within the budget: 4 bytes a position.
 const SUFFIX_BASE_LEN_BYTES_MAX: u64 = 400 << 20;
@@ -42,6 +42,8 @@ pub struct Runner {
     pub bytes: Bytes,
     pub is_executable: bool,
     pub contenders: Vec<Contender>,
+    /// Whether it is the whole blob, which may travel in chunks as well.
+    pub is_blob: bool,
     /// The codecs that the inside can follow.
     pub codecs: Vec<Codec>,
 }
@@ -60,15 +62,14 @@ pub fn run(
     let bases = chosen_bases(runner, effort, budget);
     let joined = joined(&bases, scratch)?;
     let mut best = Encoding { codec: None, bases: vec![], payload: runner.bytes.clone() };
+    let len = runner.bytes.len() as u64;
+    let mut codecs = codecs(runner, joined.len() as u64, effort, budget.total_bytes());
     if bases.is_empty() && is_noise(&runner.bytes) {
-        return Ok(best);
+        codecs.clear();
     }
-    let mut codecs = codecs(runner, joined.len() as u64, effort);
-    codecs.retain(|codec| runner.codecs.contains(codec));
     for codec in codecs {
-        let needs_base = codec != Codec::Lzma;
+        let needs_base = codec != Codec::Xz;
         let base: &[u8] = if needs_base { &joined } else { &[] };
-        let len = runner.bytes.len() as u64;
         let _share = budget.take(patch::encode_memory_bytes(codec, base.len() as u64, len));
         let Ok(payload) = patch::encode(codec, base, &runner.bytes, effort) else { continue };
         if payload.len() < best.payload.len() {
@@ -128,6 +129,11 @@ fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<
     if SUFFIX_BASE_LEN_BYTES_MAX < total || budget.total_bytes() < memory {
         bases.truncate(1);
     }
+    let total: u64 = bases.iter().map(|base| base.bytes.len() as u64).sum();
+    let memory = patch::encode_memory_bytes(Codec::SuffixLzma, total, len);
+    if budget.total_bytes() < memory && !prefix::fits(total, len) {
+        bases.clear();
+    }
     bases
 }
 
@@ -141,28 +147,38 @@ fn probe(base: &[u8], new: &[u8], budget: &Budget) -> u64 {
     prefix::encode(base, new, 3).map_or(len, |frame| frame.len() as u64)
 }
 
-/// The codecs that may win, in balance with their time.
-fn codecs(runner: &Runner, base_len: u64, effort: Effort) -> Vec<Codec> {
+/// The codecs that may win, in balance with their time and within the memory.
+fn codecs(runner: &Runner, base_len: u64, effort: Effort, memory_bytes: u64) -> Vec<Codec> {
     let len = runner.bytes.len() as u64;
-    let has_base = 0 < base_len;
-    let prefix_fits = prefix::fits(base_len, len);
-    if !has_base {
-        return match effort {
-            _ if HASTE_LEN_BYTES < len => vec![Codec::ZstdPrefix],
-            Effort::Fastest => vec![Codec::ZstdPrefix],
-            Effort::Balanced | Effort::Smallest => vec![Codec::Lzma],
-        };
+    let mut codecs = if 0 < base_len {
+        codecs_with_base(runner, effort)
+    } else if patch::LONG_LEN_BYTES < len {
+        let in_chunks = runner.is_blob || HELD_LEN_BYTES_MAX < len;
+        if in_chunks { vec![] } else { vec![Codec::ZstdPrefix] }
+    } else if effort == Effort::Fastest {
+        vec![Codec::ZstdPrefix]
+    } else {
+        vec![Codec::Xz]
+    };
+    codecs.retain(|codec| {
+        runner.codecs.contains(codec)
+            && patch::encode_memory_bytes(*codec, base_len, len) <= memory_bytes
+            && (*codec != Codec::ZstdPrefix || base_len == 0 || prefix::fits(base_len, len))
+    });
+    if codecs.is_empty() && 0 < base_len && prefix::fits(base_len, len) {
+        codecs.extend(runner.codecs.contains(&Codec::ZstdPrefix).then_some(Codec::ZstdPrefix));
     }
-    let mut codecs = vec![Codec::SuffixLzma];
-    let is_text = !runner.is_executable;
-    match effort {
-        Effort::Fastest => {}
-        Effort::Balanced if SHORT_LEN_BYTES < len || !is_text => {}
-        Effort::Balanced => codecs.push(Codec::ZstdPrefix),
-        Effort::Smallest => codecs.extend([Codec::ZstdPrefix, Codec::Lzma]),
-    }
-    codecs.retain(|codec| *codec != Codec::ZstdPrefix || prefix_fits);
     codecs
+}
+
+fn codecs_with_base(runner: &Runner, effort: Effort) -> Vec<Codec> {
+    let is_short_text = !runner.is_executable && (runner.bytes.len() as u64) <= SHORT_LEN_BYTES;
+    match effort {
+        Effort::Fastest => vec![Codec::SuffixLzma],
+        Effort::Balanced if !is_short_text => vec![Codec::SuffixLzma],
+        Effort::Balanced => vec![Codec::SuffixLzma, Codec::ZstdPrefix],
+        Effort::Smallest => vec![Codec::SuffixLzma, Codec::ZstdPrefix, Codec::Xz],
+    }
 }
 
 /// Whether a stream gets no shorter by itself, as what is compressed already.

@@ -69,19 +69,19 @@ pub enum Codec {
     SuffixLzma,
     /// `zstd-prefix-1`: a zstd frame whose prefix is the bases, one after the other.
     ZstdPrefix,
-    /// `lzma-1`: a `.lzma` stream, without base.
-    Lzma,
+    /// `xz-1`: an xz file, without base.
+    Xz,
 }
 
 impl Codec {
-    pub const ALL: [Self; 3] = [Self::SuffixLzma, Self::ZstdPrefix, Self::Lzma];
+    pub const ALL: [Self; 3] = [Self::SuffixLzma, Self::ZstdPrefix, Self::Xz];
 
     /// The name of its node.
     pub const fn id(self) -> &'static str {
         match self {
             Self::SuffixLzma => "suffix-lzma-1",
             Self::ZstdPrefix => "zstd-prefix-1",
-            Self::Lzma => "lzma-1",
+            Self::Xz => "xz-1",
         }
     }
 }

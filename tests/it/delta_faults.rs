@@ -86,7 +86,7 @@ fn cases() -> Vec<Case> {
     }
     let (plain, tool) = (text(1, 10_000), program(2));
     let mut cases = vec![
-        Case::new("lzma-1", None, plain.clone()),
+        Case::new("xz-1", None, plain.clone()),
         Case { effort: "fastest", ..Case::new("zstd-prefix-1", None, plain.clone()) },
         Case::new("zlib-1.3", None, gzip(&plain)),
         Case::new("liblzma-5.8", Some(xz(&plain)), xz(&changed(&plain))),

@@ -294,7 +294,7 @@ fn text(ending: &Ending) -> String {
             format!("Export {export} was applied before; nothing changed.")
         }
         Ending::Refused { name, refusal } => {
-            format!("Export {name} is refused, nothing changed: {}", chain(refusal))
+            format!("Export {name} is refused, what is served stays as it was: {}", chain(refusal))
         }
     }
 }

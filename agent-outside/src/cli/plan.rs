@@ -69,13 +69,14 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     });
     global.print(&document, || {
         let basis = basis_text(plan.basis);
-        let about = human_bytes(export_bytes);
+        let about = if args.exact { "" } else { "About " };
+        let carried = human_bytes(export_bytes);
         let shown = new.iter().take(SHOWN_MAX).map(New::text).collect::<String>();
         let rest = match new.len().saturating_sub(SHOWN_MAX) {
             0 => String::new(),
             rest => format!("  … and {rest} more; -o json lists all\n"),
         };
-        format!("{shown}{rest}\n{}\nAbout {about} to carry to {site}, {basis}.", table(&plan))
+        format!("{shown}{rest}\n{}\n{about}{carried} to carry to {site}, {basis}.", table(&plan))
     });
     Ok(Exit::Done)
 }

@@ -155,10 +155,10 @@ impl<'a> Assembler<'a> {
         bytes: &[u8],
         payloads: &mut Payloads<'_>,
     ) -> Result<u32, WriteError> {
-        let packed = patch::encode(Codec::Lzma, &[], bytes, Effort::Balanced);
+        let packed = patch::encode(Codec::Xz, &[], bytes, Effort::Balanced);
         match packed {
             Ok(packed) if packed.len() < bytes.len() => {
-                self.coded(Codec::Lzma, vec![], 0, &packed, bytes.len() as u64, payloads)
+                self.coded(Codec::Xz, vec![], 0, &packed, bytes.len() as u64, payloads)
             }
             _ => {
                 let node = payloads.place(bytes)?;

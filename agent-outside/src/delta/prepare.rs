@@ -46,6 +46,8 @@ pub struct Target {
     pub entry: usize,
     pub view: View,
     pub len_bytes: u64,
+    /// Whether it is the whole blob.
+    pub is_blob: bool,
     /// The pool's bytes, where closed streams make it another than the blob's view.
     pub pool: Option<Bytes>,
 }
@@ -86,6 +88,7 @@ pub fn all(engine: &mut Engine<'_>, plan: &Plan) -> Result<(Vec<Prepared>, Catal
             entry,
             view: facts.view,
             len_bytes: facts.len_bytes,
+            is_blob: prepared.is_leaf,
             pool: pool.clone().filter(|_| facts.view == View::Pool),
         });
         prepared.targets = targets.collect();

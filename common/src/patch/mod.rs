@@ -5,12 +5,12 @@
 
 pub mod prefix;
 pub mod suffix;
+pub mod whole;
 
 use std::io::{self, Read, Write};
 
 use gapferry_proto::recipe::Codec;
 pub use suffix::Effort;
-use suffix::lzma;
 
 use crate::fault;
 
@@ -35,6 +35,8 @@ pub enum EncodeError {
     Suffix(#[from] suffix::DiffError),
     #[error("zstd")]
     Zstd(#[source] io::Error),
+    #[error("xz")]
+    Xz(#[from] liblzma::stream::Error),
 }
 
 /// Encodes `new` from `base`.
@@ -50,24 +52,39 @@ pub fn encode(
 ) -> Result<Vec<u8>, EncodeError> {
     match codec {
         Codec::SuffixLzma => Ok(suffix::encode(base, new, effort)?),
-        Codec::ZstdPrefix => {
-            let level = if effort == Effort::Fastest { 9 } else { 19 };
-            prefix::encode(base, new, level).map_err(EncodeError::Zstd)
-        }
-        Codec::Lzma => {
-            let nice_len = if effort == Effort::Fastest { 32 } else { 273 };
-            Ok(lzma::pack(new, lzma::Packing::with_nice_len(nice_len))?)
-        }
+        Codec::ZstdPrefix => prefix::encode(base, new, zstd_level(new.len() as u64, effort))
+            .map_err(EncodeError::Zstd),
+        Codec::Xz => Ok(whole::pack(new, effort)?),
     }
 }
 
 /// Memory that encoding takes, in bytes, besides mapped files.
 pub fn encode_memory_bytes(codec: Codec, base_len: u64, new_len: u64) -> u64 {
     match codec {
-        // The suffix array, the difference stream and its packing.
-        Codec::SuffixLzma => 5 * base_len + 2 * new_len + (700 << 20).min(12 * new_len),
+        // The suffix array and the streams; after it is gone, the streams and their packing.
+        Codec::SuffixLzma => {
+            let search = 4 * base_len + 2 * new_len + (70 << 20);
+            search.max(2 * new_len + lzma_memory_bytes(new_len))
+        }
+        Codec::ZstdPrefix if LONG_LEN_BYTES < new_len => (2 << 28) + new_len / 2,
         Codec::ZstdPrefix => 6 * (base_len + new_len).min(1 << 28) + (64 << 20),
-        Codec::Lzma => (700 << 20).min(12 * new_len + (16 << 20)),
+        Codec::Xz => lzma_memory_bytes(new_len),
+    }
+}
+
+/// What LZMA takes: some eleven times its dictionary, which covers the bytes up to 64 MiB.
+fn lzma_memory_bytes(len: u64) -> u64 {
+    (11 * len.next_power_of_two()).min(700 << 20) + (16 << 20)
+}
+
+/// Streams longer than this are packed in haste: 256 MiB. At level 19 they would take minutes.
+pub const LONG_LEN_BYTES: u64 = 256 << 20;
+
+const fn zstd_level(new_len: u64, effort: Effort) -> i32 {
+    match effort {
+        _ if LONG_LEN_BYTES < new_len => 6,
+        Effort::Fastest => 9,
+        Effort::Smallest | Effort::Balanced => 19,
     }
 }
 
@@ -80,7 +97,7 @@ pub fn decode_memory_bytes(codec: Codec, payload: &[u8], base_len: u64, new_len:
                 suffix::decode_memory_bytes(payload, new_len).expect("it was just encoded")
             }
             Codec::ZstdPrefix => prefix::decode_memory_bytes(base_len, new_len),
-            Codec::Lzma => lzma::asked_dictionary_len_bytes(payload),
+            Codec::Xz => whole::decode_memory_bytes(new_len),
         }
 }
 
@@ -106,9 +123,9 @@ pub fn decode(
             })
         }
         Codec::ZstdPrefix => prefix::decode(base, payload, len_bytes, memory_bytes, out),
-        Codec::Lzma => {
-            let reader = lzma::reader(payload, memory_bytes).map_err(DecodeError::Suffix)?;
-            copy_exactly(reader, len_bytes, out)
+        Codec::Xz => {
+            let reader = whole::reader(payload, memory_bytes);
+            copy_exactly(reader.map_err(|e| DecodeError::Damaged(e.into()))?, len_bytes, out)
         }
     })
 }

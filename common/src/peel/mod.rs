@@ -6,7 +6,7 @@
 //! gives each compressed stream again, and [`reseal`] runs it.
 //!
 //! What is found depends on the bytes of the blob and on nothing else, since both agents must
-//! find the same. `FORMAT.md`, section 6.
+//! find the same. `FORMAT.md`, section 10.
 
 pub mod anatomy;
 pub mod ar;

@@ -2,7 +2,7 @@
 //!
 //! A pool is the layout (where which stream and leaf begins) and after it the text of every
 //! stream: headers, padding, small members. Two versions of a wheel have pools that are mostly
-//! equal, so that 20,000 members cost one delta. `FORMAT.md`, section 6.
+//! equal, so that 20,000 members cost one delta. `FORMAT.md`, section 10.
 
 use std::io::{self, Write};
 

@@ -110,7 +110,7 @@ fn a_gzip_is_made_of_the_plain_bytes_of_an_older_one() {
                 encoders: vec![("zlib-1.3/L6".to_owned(), 1)],
                 corrections: None,
                 len_bytes: new.len() as u64,
-                decode_memory_bytes: 1 << 20,
+                decode_memory_bytes: 32 << 20,
             }),
         ];
         world.rebuild(&recipe(&new, &nodes)).unwrap();
@@ -165,7 +165,7 @@ fn a_damaged_payload_is_refused_and_its_codec_is_named() {
     let world = world();
     let (old, new) = (text(0..5000), text(3..5000));
     let base = world.store.put(&old).unwrap();
-    for codec in [Codec::SuffixLzma, Codec::ZstdPrefix, Codec::Lzma] {
+    for codec in [Codec::SuffixLzma, Codec::ZstdPrefix, Codec::Xz] {
         let payload = crate::patch::encode(codec, &old, &new, Effort::Balanced).unwrap();
         for at in (0..payload.len()).step_by(1 + payload.len() / 50) {
             let mut bad = payload.clone();
@@ -188,7 +188,7 @@ fn a_damaged_payload_is_refused_and_its_codec_is_named() {
 #[test]
 fn a_node_that_declares_more_memory_than_the_site_allows_is_refused() {
     let world = World { budget: Budget::new(1 << 20), ..world() };
-    let nodes = [Node::Bytes(vec![1]), coded(Codec::Lzma, vec![], 0, 4)];
+    let nodes = [Node::Bytes(vec![1]), coded(Codec::Xz, vec![], 0, 4)];
     let failed = world.rebuild(&recipe(b"good", &nodes));
     assert!(matches!(failed, Err(RebuildError::Memory { .. })), "{failed:?}");
 }

@@ -41,12 +41,9 @@ pub fn prefix() -> Seeds {
     news.iter().map(|new| payload(Codec::ZstdPrefix, base, new)).collect()
 }
 
-/// Streams of `lzma-1`.
+/// Streams of `xz-1`.
 pub fn lzma() -> Seeds {
-    [text(3, 2000), vec![7; 5000], vec![]]
-        .iter()
-        .map(|new| payload(Codec::Lzma, &[], new))
-        .collect()
+    [text(3, 2000), vec![7; 5000], vec![]].iter().map(|new| payload(Codec::Xz, &[], new)).collect()
 }
 
 /// A payload behind the length that it gives.
@@ -84,7 +81,7 @@ pub fn recipe() -> Seeds {
         let place = Node::Concat(vec![part(&payload, 0)]);
         let coded = Node::Coded(Coded {
             codec,
-            bases: if codec == Codec::Lzma { vec![] } else { vec![1] },
+            bases: if codec == Codec::Xz { vec![] } else { vec![1] },
             payload: 2,
             len_bytes: new.len() as u64,
             decode_memory_bytes: MEMORY_BYTES,

@@ -83,9 +83,9 @@ pub fn prefix(bytes: &[u8]) {
     decode(Codec::ZstdPrefix, base(), bytes);
 }
 
-/// `lzma-1`: three bytes of announced length, then the `.lzma` stream.
+/// `xz-1`: three bytes of announced length, then the xz file.
 pub fn lzma(bytes: &[u8]) {
-    decode(Codec::Lzma, &[], bytes);
+    decode(Codec::Xz, &[], bytes);
 }
 
 fn decode(codec: Codec, base: &[u8], bytes: &[u8]) {

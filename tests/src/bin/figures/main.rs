@@ -41,12 +41,16 @@ enum Figure {
 struct Row {
     figure: String,
     value: String,
-    promise: &'static str,
+    promise: String,
 }
 
 impl Row {
-    fn new(figure: impl Into<String>, value: impl Into<String>, promise: &'static str) -> Self {
-        Self { figure: figure.into(), value: value.into(), promise }
+    fn new(
+        figure: impl Into<String>,
+        value: impl Into<String>,
+        promise: impl Into<String>,
+    ) -> Self {
+        Self { figure: figure.into(), value: value.into(), promise: promise.into() }
     }
 }
 

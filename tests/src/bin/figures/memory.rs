@@ -9,23 +9,26 @@ use tests::{
 
 use super::{Large, Row, mib};
 
-const LIMIT_KIB: u64 = 256 << 10;
-const PROMISE: &str = "at most 256 MiB";
+/// What an export and an import may use.
+const EXPORT_KIB: u64 = 2 << 20;
+const IMPORT_KIB: u64 = 512 << 10;
 
 pub fn measure(len_bytes: u64) -> Vec<Row> {
     let large = Large::new(len_bytes, false);
     let blob = mib(len_bytes);
     let copy = large.site.copy_of_inside("limited");
     let mut rows = vec![];
-    for (inside, way) in [(&large.site.inside, "free"), (&copy, "RLIMIT_DATA 256 MiB")] {
+    for (inside, way) in [(&large.site.inside, "free"), (&copy, "under RLIMIT_DATA")] {
         large.forget_sealed(); // else the second export would only be copied
-        let wrap = |command| if way == "free" { command } else { limited(&command) };
-        let exported = large.export(wrap);
-        let imported = exported.as_ref().ok().map(|(stick, _)| import(inside, stick, wrap));
+        let wrap =
+            |kib: u64| move |command| if way == "free" { command } else { limited(&command, kib) };
+        let exported = large.export(wrap(EXPORT_KIB));
+        let imported =
+            exported.as_ref().ok().map(|(stick, _)| import(inside, stick, wrap(IMPORT_KIB)));
         let exported = exported.map(|(_, outcome)| outcome);
-        rows.push(row(&format!("export of {blob}, {way}"), &exported));
+        rows.push(row(&format!("export of {blob}, {way}"), &exported, EXPORT_KIB));
         if let Some(imported) = imported {
-            rows.push(row(&format!("import of {blob}, {way}"), &imported));
+            rows.push(row(&format!("import of {blob}, {way}"), &imported, IMPORT_KIB));
         }
     }
     rows
@@ -41,7 +44,7 @@ fn import(
     Outcome::of(process::run(&mut wrap(inside.agent.command(&args))))
 }
 
-fn row(figure: &str, run: &Result<Outcome, Failure>) -> Row {
+fn row(figure: &str, run: &Result<Outcome, Failure>, kib: u64) -> Row {
     let value = match run {
         Ok(outcome) => {
             let own = outcome.json["peak_memory_bytes"].as_u64().map_or("-".to_owned(), mib);
@@ -50,14 +53,14 @@ fn row(figure: &str, run: &Result<Outcome, Failure>) -> Row {
         }
         Err(failure) => format!("failed: {failure:?}"),
     };
-    Row::new(figure, value, PROMISE)
+    Row::new(figure, value, format!("at most {}", mib(kib << 10)))
 }
 
 /// The same command in a shell that first lowers `RLIMIT_DATA`, which counts private writable
 /// memory and no mapped files.
-fn limited(command: &Command) -> Command {
+fn limited(command: &Command, kib: u64) -> Command {
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -d {LIMIT_KIB} && exec \"$@\""), "sh"]);
+    shell.args(["-c", &format!("ulimit -d {kib} && exec \"$@\""), "sh"]);
     shell.arg(command.get_program()).args(command.get_args());
     shell.env_clear();
     for (name, value) in command.get_envs() {
