@@ -1,6 +1,6 @@
 //! Does work on all cores in an order: a piece begins when those that it builds on are done.
 //!
-//! Pure but for the threads: what a piece does is the caller's.
+//! What a piece does is the caller's.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -35,13 +35,27 @@ pub fn run<S, E: Send>(
             scope.spawn(|| {
                 let mut own = start();
                 while let Some(piece) = board.next() {
-                    board.ended(piece, work(&mut own, piece));
+                    let mut running = Running { board: &board, piece, ended: None };
+                    running.ended = Some(work(&mut own, piece));
                 }
             });
         }
     });
     let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     state.error.map_or(Ok(()), Err)
+}
+
+/// A piece at work, which counts as failed when the work panics: others would wait for ever.
+struct Running<'a, E> {
+    board: &'a Board<'a, E>,
+    piece: usize,
+    ended: Option<Result<Ended, E>>,
+}
+
+impl<E> Drop for Running<'_, E> {
+    fn drop(&mut self) {
+        self.board.ended(self.piece, self.ended.take().unwrap_or(Ok(Ended::Failed)));
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -155,6 +169,15 @@ mod tests {
         let mut order = order;
         order.sort_unstable();
         assert_eq!(order, [0, 3]);
+    }
+
+    #[test]
+    fn a_panic_ends_the_work_and_nobody_waits_for_ever() {
+        let before = [vec![], vec![0], vec![]];
+        let panicked = std::panic::catch_unwind(|| {
+            order(&before, 2, |piece| if piece == 0 { panic!("meant") } else { Ok(Ended::Done) })
+        });
+        assert!(panicked.is_err(), "the panic is passed on");
     }
 
     #[test]

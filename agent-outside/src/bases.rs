@@ -25,6 +25,8 @@ pub struct Entry {
     pub facts: LeafFacts,
     /// What the blob belongs to, without versions: `image/registry.k8s.io/kube-apiserver`.
     pub family: String,
+    /// Whether later streams may build on it.
+    pub is_base: bool,
 }
 
 /// Why a stream is worth a probe.
@@ -68,8 +70,17 @@ impl Catalogue {
     pub fn add(&mut self, entry: Entry) -> usize {
         let place = self.entries.len();
         self.by_blob.entry(entry.leaf.blob).or_default().push(place);
+        if entry.is_base {
+            self.list(&entry, place);
+        }
+        self.entries.push(entry);
+        place
+    }
+
+    /// Lets later streams find a base.
+    fn list(&mut self, entry: &Entry, place: usize) {
         self.by_hash.entry(entry.facts.hash).or_insert(place);
-        for name in names(&entry) {
+        for name in names(entry) {
             self.by_name.entry(name).or_default().push(place);
         }
         let number = u32::try_from(place).expect("fewer than 2^32 streams");
@@ -79,8 +90,6 @@ impl Catalogue {
                 places.push(number);
             }
         }
-        self.entries.push(entry);
-        place
     }
 
     pub fn entry(&self, place: usize) -> &Entry {
@@ -216,6 +225,7 @@ mod tests {
         Entry {
             leaf: LeafRef { blob: BlobId::of(blob.as_bytes()), view },
             family: family.to_owned(),
+            is_base: true,
             facts: LeafFacts {
                 view,
                 stream: 0,

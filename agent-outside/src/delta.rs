@@ -13,6 +13,10 @@ pub mod report;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -123,6 +127,8 @@ pub struct Tools<'a> {
     pub abilities: Abilities,
     /// Blobs that travel raw: they failed inside before.
     pub raw: BTreeSet<BlobId>,
+    /// Blobs that were hashed, and whether they are what they should be.
+    sound: Mutex<BTreeMap<BlobId, bool>>,
     budget: Budget,
 }
 
@@ -203,6 +209,7 @@ impl<'a> Engine<'a> {
             effort,
             abilities,
             raw: BTreeSet::new(),
+            sound: Mutex::new(BTreeMap::new()),
             budget: Budget::new(ENCODE_MEMORY_BYTES),
         };
         Ok(Self { tools, index })
@@ -224,9 +231,7 @@ impl<'a> Engine<'a> {
         let (prepared, catalogue) = prepare::all(self, plan)?;
         let census = began.elapsed();
         let began = Instant::now();
-        let targets: Vec<&Target> = prepared.iter().flat_map(|p| &p.targets).collect();
-        let carried = self.tools.race(&targets, &catalogue)?;
-        prepared.iter().for_each(|p| each(&p.blob));
+        let carried = self.tools.race(&prepared, &catalogue, each)?;
         let encode = began.elapsed();
         let mut made = self.place(plan, &prepared, &catalogue, &carried, frames)?;
         let seconds = |d: Duration| d.as_secs_f64();
@@ -298,13 +303,26 @@ impl Tools<'_> {
     /// Races all streams, two at once on two cores.
     fn race(
         &self,
-        targets: &[&Target],
+        prepared: &[Prepared],
         catalogue: &Catalogue,
+        each: impl Fn(&BlobRef) + Sync,
     ) -> Result<BTreeMap<usize, Carried>, DeltaError> {
+        let left: Vec<AtomicUsize> =
+            prepared.iter().map(|p| AtomicUsize::new(p.targets.len())).collect();
+        let targets = prepared.iter().zip(&left);
+        let targets: Vec<_> = targets
+            .flat_map(|(p, left)| p.targets.iter().map(move |target| (target, p, left)))
+            .collect();
         targets
             .par_iter()
             .with_max_len(1)
-            .map(|target| Ok((target.entry, self.race_one(target, catalogue)?)))
+            .map(|(target, prepared, left)| {
+                let carried = self.race_one(target, catalogue)?;
+                if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    each(&prepared.blob);
+                }
+                Ok((target.entry, carried))
+            })
             .collect()
     }
 
@@ -321,7 +339,8 @@ impl Tools<'_> {
             None => {
                 let scratch = self.opened.scratch();
                 let raced = race::run(&runner, self.effort, &self.budget, scratch)?;
-                if raced.codec.is_some() { self.encodings.put(key, &raced)? } else { raced }
+                // Raw too: its bytes would keep a whole scratch file until the end.
+                self.encodings.put(key, &raced)
             }
         };
         Ok(carried(encoding, &runner, &leaves))
@@ -340,6 +359,9 @@ impl Tools<'_> {
             let Some(leaf) = base_for(entry.leaf.view, base.leaf, base.facts.stream) else {
                 continue;
             };
+            if leaf != base.leaf && leaf.blob == entry.leaf.blob {
+                continue; // another view of the blob that is being made
+            }
             let Some(bytes) = self.bytes(leaf)? else { continue };
             let is_as_listed = leaf == base.leaf;
             let hash = if is_as_listed { base.facts.hash } else { ChunkId::of(&bytes) };
@@ -354,14 +376,30 @@ impl Tools<'_> {
         Ok((Runner { hash, bytes, is_executable, contenders, is_blob, codecs }, leaves))
     }
 
-    /// The bytes of a stream; none when there is no such view, as of a puffed xz stream.
+    /// The bytes of a stream; none when there is no such view, as of a puffed xz stream, or when
+    /// the blob rotted here.
     fn bytes(&self, leaf: LeafRef) -> Result<Option<Bytes>, DeltaError> {
         let opened = self.opened.get(self.store, leaf.blob)?;
+        if !self.is_sound(leaf.blob, opened.blob()) {
+            return Ok(None);
+        }
         match opened.view(leaf.view, self.opened.scratch()) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(PeelError::NoView(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether a blob hashes to its name; each is read once.
+    fn is_sound(&self, id: BlobId, blob: &[u8]) -> bool {
+        let known = |sound: &Mutex<BTreeMap<BlobId, bool>>| {
+            sound.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+        };
+        known(&self.sound).unwrap_or_else(|| {
+            let is_sound = BlobId::of(blob) == id;
+            self.sound.lock().unwrap_or_else(PoisonError::into_inner).insert(id, is_sound);
+            is_sound
+        })
     }
 
     /// The codecs that the inside can follow.
@@ -379,7 +417,8 @@ impl Tools<'_> {
     /// What decides an encoding.
     fn key(&self, runner: &Runner) -> ChunkId {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("race-1 {:?} {:?}", self.effort, runner.codecs).as_bytes());
+        let Runner { codecs, is_blob, .. } = runner;
+        hasher.update(format!("race-1 {:?} {codecs:?} {is_blob}", self.effort).as_bytes());
         hasher.update(runner.hash.as_bytes());
         for contender in &runner.contenders {
             hasher.update(format!("{:?}", contender.kinship).as_bytes());
@@ -421,7 +460,7 @@ fn carried(encoding: Encoding, runner: &Runner, leaves: &[Base]) -> Carried {
     let bases = encoding.bases.iter().map(|hash| place(hash).map(|place| leaves[place]));
     match (encoding.codec, bases.collect::<Option<Vec<_>>>()) {
         (Some(codec), Some(bases)) => Carried::Coded { codec, bases, payload: encoding.payload },
-        _ => Carried::Raw(runner.bytes.clone()),
+        _ => Carried::Raw(encoding.payload),
     }
 }
 

@@ -47,12 +47,19 @@ impl Encodings {
         decode(&map::map(&File::open(self.path(key)).ok()?).ok()?)
     }
 
-    /// Keeps an encoding.
-    ///
-    /// # Errors
-    ///
-    /// [`DurableError`]: the disk failed or is full.
-    pub fn put(&self, key: ChunkId, encoding: &Encoding) -> Result<Encoding, DurableError> {
+    /// Keeps an encoding and gives it back as it lies there; where the disk is full or fails, as
+    /// it was given.
+    pub fn put(&self, key: ChunkId, encoding: &Encoding) -> Encoding {
+        match self.write(key, encoding) {
+            Ok(()) => self.get(key).unwrap_or_else(|| encoding.clone()),
+            Err(error) => {
+                tracing::warn!(%error, "an encoding is not kept");
+                encoding.clone()
+            }
+        }
+    }
+
+    fn write(&self, key: ChunkId, encoding: &Encoding) -> Result<(), DurableError> {
         let path = self.path(key);
         let mut file = DurableFile::create_in(&self.folder)?;
         let body = head(encoding);
@@ -60,8 +67,7 @@ impl Encodings {
         for bytes in [sum.as_bytes(), &body[..], &encoding.payload] {
             file.write_all(bytes).map_err(at("write", &path))?;
         }
-        file.finish(&path)?;
-        Ok(self.get(key).unwrap_or_else(|| encoding.clone()))
+        file.finish(&path)
     }
 
     /// Removes the oldest until the rest is small enough.
@@ -143,7 +149,7 @@ mod tests {
             bases: vec![ChunkId::of(b"base")],
             payload: Bytes::from_static(b"payload"),
         };
-        encodings.put(key, &encoding).unwrap();
+        encodings.put(key, &encoding);
         let found = encodings.get(key).unwrap();
         assert_eq!(
             (found.codec, found.bases, found.payload),

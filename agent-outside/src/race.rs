@@ -100,7 +100,14 @@ pub fn estimate(runner: &Runner, budget: &Budget) -> u64 {
 /// another file and not an older version, as after a change of toolchain.
 fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<&'a Contender> {
     let len = runner.bytes.len() as u64;
-    let fit = |c: &&Contender| (c.bytes.len() as u64) <= SUFFIX_BASE_LEN_BYTES_MAX;
+    let can_encode = |base_len: u64| {
+        let memory = patch::encode_memory_bytes(Codec::SuffixLzma, base_len, len);
+        base_len <= SUFFIX_BASE_LEN_BYTES_MAX && memory <= budget.total_bytes()
+    };
+    let fit = |c: &&Contender| {
+        let base_len = c.bytes.len() as u64;
+        can_encode(base_len) || prefix::fits(base_len, len)
+    };
     let fitting: Vec<_> = runner.contenders.iter().filter(fit).collect();
     if let ([only], true) = (&fitting[..], fitting.iter().all(|c| c.kinship == Kinship::Name)) {
         return vec![only];
@@ -124,15 +131,8 @@ fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<
         Effort::Fastest => is_version,
     };
     bases.truncate(if is_one_enough { 1 } else { 2 });
-    let total: u64 = bases.iter().map(|base| base.bytes.len() as u64).sum();
-    let memory = patch::encode_memory_bytes(Codec::SuffixLzma, total, len);
-    if SUFFIX_BASE_LEN_BYTES_MAX < total || budget.total_bytes() < memory {
+    if !can_encode(bases.iter().map(|base| base.bytes.len() as u64).sum()) {
         bases.truncate(1);
-    }
-    let total: u64 = bases.iter().map(|base| base.bytes.len() as u64).sum();
-    let memory = patch::encode_memory_bytes(Codec::SuffixLzma, total, len);
-    if budget.total_bytes() < memory && !prefix::fits(total, len) {
-        bases.clear();
     }
     bases
 }

@@ -19,12 +19,19 @@ pub fn features(bytes: &[u8]) -> Vec<u64> {
         hash = (hash << 1).wrapping_add(GEAR[usize::from(byte)]);
         if hash >> (u64::BITS - FEATURE_BITS) == 0 {
             features.push(mixed(hash));
+            if features.len() == 2 * FEATURES_MAX {
+                keep_smallest(&mut features); // a run of one byte may be all features
+            }
         }
     }
+    keep_smallest(&mut features);
+    features
+}
+
+fn keep_smallest(features: &mut Vec<u64>) {
     features.sort_unstable();
     features.dedup();
     features.truncate(FEATURES_MAX);
-    features
 }
 
 static GEAR: [u64; 256] = gear();

@@ -69,8 +69,19 @@ impl RebuildError {
     }
 
     /// Whether this machine is at fault and not the export.
-    pub const fn is_fault(&self) -> bool {
-        matches!(self, Self::Scratch(_) | Self::Durable(_))
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Self::Scratch(_) | Self::Durable(_) => true,
+            // Packs were hashed when they were staged, so a read that fails is the disk's doing.
+            Self::Pack(ReadError::Io(_, error)) => !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::InvalidData
+                    | io::ErrorKind::Other
+            ),
+            _ => false,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What is written comes back as [`Bytes`]. The space is given back when the last slice is
 //! dropped, by the kernel also after a kill. All files of one [`Scratch`] together stay within
-//! its limit.
+//! its limit. Short streams stay in memory, as many as a small allowance holds.
 
 use std::{
     fs::File,
@@ -24,6 +24,9 @@ use crate::{
 /// Streams up to this length stay in memory: a wheel has thousands of them, one after the other.
 const MEMORY_LEN_BYTES_MAX: usize = 1 << 20;
 
+/// Finished streams in memory together: 48 MiB. The rest goes into files.
+const MEMORY_TOTAL_BYTES_MAX: u64 = 48 << 20;
+
 /// A folder for scratch files, with a limit on their bytes.
 #[derive(Clone, Debug)]
 pub struct Scratch {
@@ -35,6 +38,7 @@ pub struct Scratch {
 struct Space {
     limit_bytes: u64,
     used_bytes: AtomicU64,
+    memory_bytes: AtomicU64,
 }
 
 impl Scratch {
@@ -45,7 +49,11 @@ impl Scratch {
     /// [`DurableError`]: the folder cannot be made.
     pub fn new(folder: &Utf8Path, limit_bytes: u64) -> Result<Self, DurableError> {
         durable::create_folders(folder)?;
-        let space = Arc::new(Space { limit_bytes, used_bytes: AtomicU64::new(0) });
+        let space = Arc::new(Space {
+            limit_bytes,
+            used_bytes: AtomicU64::new(0),
+            memory_bytes: AtomicU64::new(0),
+        });
         Ok(Self { folder: folder.to_owned(), space })
     }
 
@@ -94,24 +102,31 @@ impl ScratchWriter {
     ///
     /// The error of the disk.
     pub fn finish(mut self) -> io::Result<Bytes> {
-        let Some(file) = self.file.take() else {
-            return Ok(Bytes::from(std::mem::take(&mut self.memory)));
-        };
+        let len_bytes = self.memory.len() as u64;
+        if self.file.is_none() && self.scratch.space.take_memory(len_bytes) {
+            let bytes = Bytes::from(std::mem::take(&mut self.memory));
+            let space = Arc::clone(&self.scratch.space);
+            return Ok(Bytes::from_owner(Held { bytes, space, len_bytes, is_file: false }));
+        }
+        if self.file.is_none() {
+            self.begin_file()?;
+        }
+        let file = self.file.take().expect("it was begun above");
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let bytes = map::map(&file)?;
         // From here on the mapping gives the space back and no longer this writer.
         let len_bytes = std::mem::take(&mut self.len_bytes);
         let space = Arc::clone(&self.scratch.space);
-        Ok(Bytes::from_owner(Held { bytes, space, len_bytes }))
+        Ok(Bytes::from_owner(Held { bytes, space, len_bytes, is_file: true }))
     }
 
-    fn begin_file(&mut self) -> io::Result<&mut BufWriter<File>> {
+    fn begin_file(&mut self) -> io::Result<()> {
         let file = tempfile::tempfile_in(&self.scratch.folder)?;
-        let mut writer = BufWriter::with_capacity(MEMORY_LEN_BYTES_MAX / 4, file);
+        let writer = BufWriter::with_capacity(MEMORY_LEN_BYTES_MAX / 4, file);
         self.scratch.space.take(self.memory.len() as u64)?;
-        writer.write_all(&self.memory)?;
-        self.memory = vec![];
-        Ok(self.file.insert(writer))
+        // From here on dropping this writer gives the space back.
+        let memory = std::mem::take(&mut self.memory);
+        self.file.insert(writer).write_all(&memory)
     }
 }
 
@@ -148,11 +163,12 @@ impl Drop for ScratchWriter {
     }
 }
 
-/// A finished scratch file, which gives its space back.
+/// A finished stream, which gives its space back.
 struct Held {
     bytes: Bytes,
     space: Arc<Space>,
     len_bytes: u64,
+    is_file: bool,
 }
 
 impl AsRef<[u8]> for Held {
@@ -163,7 +179,11 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.space.give_back(self.len_bytes);
+        if self.is_file {
+            self.space.give_back(self.len_bytes);
+        } else {
+            self.space.memory_bytes.fetch_sub(self.len_bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -176,6 +196,16 @@ impl Space {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, what));
         }
         Ok(())
+    }
+
+    /// Whether a stream of that length may stay in memory.
+    fn take_memory(&self, len_bytes: u64) -> bool {
+        let used = self.memory_bytes.fetch_add(len_bytes, Ordering::Relaxed) + len_bytes;
+        if MEMORY_TOTAL_BYTES_MAX < used {
+            self.memory_bytes.fetch_sub(len_bytes, Ordering::Relaxed);
+            return false;
+        }
+        true
     }
 
     fn give_back(&self, len_bytes: u64) {
@@ -206,6 +236,18 @@ mod tests {
             assert_eq!(write(&scratch, &bytes).unwrap(), bytes);
         }
         assert_eq!(scratch.used_bytes(), 0, "all of it was dropped");
+    }
+
+    #[test]
+    fn short_streams_go_into_files_when_memory_has_its_share() {
+        let (_temp, scratch) = scratch(1 << 30);
+        let short = vec![1; MEMORY_LEN_BYTES_MAX];
+        let held: Vec<_> = (0..60).map(|_| write(&scratch, &short).unwrap()).collect();
+        assert_eq!(scratch.used_bytes(), 12 << 20, "48 of 60 MiB are in memory");
+        assert!(held.iter().all(|bytes| *bytes == short));
+        drop(held);
+        assert_eq!(scratch.used_bytes(), 0);
+        assert_eq!(scratch.space.memory_bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]

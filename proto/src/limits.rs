@@ -82,8 +82,9 @@ pub const PEEL_MEMBERS_MAX: usize = 1 << 20;
 /// a leaf costs some 250 bytes of recipe and frames, and a search for its bases.
 pub const LEAF_LEN_BYTES_MIN: u64 = 128 << 10;
 
-/// Longest pool, in bytes: 4 GiB, the small members of the largest images many times over.
-pub const POOL_LEN_BYTES_MAX: u64 = 4 << 30;
+/// Longest text of a zip whose computable fields are left out, in bytes: 64 MiB. It is held in
+/// memory while they are computed; a zip of 2^18 entries has so much.
+pub const BLANKED_LEN_BYTES_MAX: u64 = 64 << 20;
 
 /// Memory that one rebuild may use besides mapped files, in bytes: 512 MiB, what the smallest
 /// admin nodes can spare. Cards and inventories state it.

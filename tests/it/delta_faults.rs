@@ -79,11 +79,8 @@ impl Case {
     }
 }
 
-/// One for each codec and encoder that this machine has the means for; none without faults.
+/// One for each codec and encoder that this machine has the means for.
 fn cases() -> Vec<Case> {
-    if !cfg!(debug_assertions) {
-        return vec![];
-    }
     let (plain, tool) = (text(1, 10_000), program(2));
     let mut cases = vec![
         Case::new("xz-1", None, plain.clone()),
@@ -98,8 +95,12 @@ fn cases() -> Vec<Case> {
         ("pigz-1", packed(&["pigz", "-n", "-6", "-p", "2", "-c"], &plain)),
         ("go-flate-1", packed_by_go(&plain)),
     ];
-    let made = made.into_iter().filter_map(|(codec, new)| Some(Case::new(codec, None, new?)));
-    cases.extend(made);
+    for (codec, new) in made {
+        match new {
+            Some(new) => cases.push(Case::new(codec, None, new)),
+            None => println!("skipped: no program here makes streams of {codec}"),
+        }
+    }
     cases
 }
 

@@ -4,6 +4,7 @@
 
 mod damage;
 mod delta;
+#[cfg(debug_assertions)] // faults are only in such builds
 mod delta_faults;
 mod first_transfer;
 mod heal;

@@ -1,6 +1,11 @@
 //! `scrub`: reads every blob again and names what is damaged; `--reindex` makes the index anew.
 
-use gapferry_common::{cli::Global, durable, exit::Exit, store::scrub};
+use gapferry_common::{
+    cli::Global,
+    durable,
+    exit::Exit,
+    store::{Index, scrub},
+};
 
 use crate::home::Home;
 
@@ -15,10 +20,13 @@ pub fn run(args: &ScrubArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     let _lock = home.lock()?;
     let store = home.store()?;
     let report = scrub::scrub(&store, |_| ())?;
+    let mut index = Index::open(&store)?;
     for &id in &report.damaged {
         // What is damaged is fetched again by the next `sync`.
         durable::remove(&store.path(id))?;
+        index.forget(id)?;
     }
+    drop(index);
     if args.reindex {
         scrub::reindex(&store)?;
     }

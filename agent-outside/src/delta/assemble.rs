@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use gapferry_common::{
-    pack::WriteError,
-    patch::{self, Effort},
-};
+use gapferry_common::{pack::WriteError, patch};
 use gapferry_proto::{
     BlobId, ChunkId, Recipe, limits,
     pack::{Encoding, FrameHead},
@@ -134,7 +131,11 @@ impl<'a> Assembler<'a> {
         let prepared = self.prepared;
         let corrections = match &prepared.corrections[..] {
             [] => None,
-            bytes => Some(self.corrections(bytes, payloads)?),
+            // They are entropy-coded already.
+            bytes => {
+                let node = payloads.place(bytes)?;
+                Some(self.push(node))
+            }
         };
         let node = |view| self.leaves[&LeafRef { blob: prepared.blob.id, view }];
         let reseal = Reseal {
@@ -147,24 +148,6 @@ impl<'a> Assembler<'a> {
         };
         self.push(Node::Reseal(reseal));
         Ok(())
-    }
-
-    /// Corrections, packed when that makes them shorter.
-    fn corrections(
-        &mut self,
-        bytes: &[u8],
-        payloads: &mut Payloads<'_>,
-    ) -> Result<u32, WriteError> {
-        let packed = patch::encode(Codec::Xz, &[], bytes, Effort::Balanced);
-        match packed {
-            Ok(packed) if packed.len() < bytes.len() => {
-                self.coded(Codec::Xz, vec![], 0, &packed, bytes.len() as u64, payloads)
-            }
-            _ => {
-                let node = payloads.place(bytes)?;
-                Ok(self.push(node))
-            }
-        }
     }
 
     fn push(&mut self, node: Node) -> u32 {

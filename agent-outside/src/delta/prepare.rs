@@ -73,7 +73,7 @@ pub fn all(engine: &mut Engine<'_>, plan: &Plan) -> Result<(Vec<Prepared>, Catal
         return Ok((vec![], catalogue));
     }
     for (blob, facts) in held(engine, plan)? {
-        add(&mut catalogue, blob, facts, plan);
+        add(&mut catalogue, blob, facts, plan, |_| true);
     }
     let mut listed = list(engine, plan)?;
     // The largest first: a program that is the first of a new toolchain is the base of the rest.
@@ -83,7 +83,8 @@ pub fn all(engine: &mut Engine<'_>, plan: &Plan) -> Result<(Vec<Prepared>, Catal
     });
     let place = |listed: Listed| {
         let Listed { mut prepared, facts, pool, .. } = listed;
-        let places = add(&mut catalogue, prepared.blob.id, facts.clone(), plan);
+        let is_base = |view| view != View::Pool || pool.is_none();
+        let places = add(&mut catalogue, prepared.blob.id, facts.clone(), plan, is_base);
         let targets = facts.iter().zip(places).map(|(facts, entry)| Target {
             entry,
             view: facts.view,
@@ -98,11 +99,20 @@ pub fn all(engine: &mut Engine<'_>, plan: &Plan) -> Result<(Vec<Prepared>, Catal
     Ok((prepared, catalogue))
 }
 
-fn add(catalogue: &mut Catalogue, blob: BlobId, facts: Vec<LeafFacts>, plan: &Plan) -> Vec<usize> {
+/// Adds the streams of a blob; those that are no view of it as the inside will open it are listed
+/// and are no bases.
+fn add(
+    catalogue: &mut Catalogue,
+    blob: BlobId,
+    facts: Vec<LeafFacts>,
+    plan: &Plan,
+    is_base: impl Fn(View) -> bool,
+) -> Vec<usize> {
     let family = plan.families.get(&blob).cloned().unwrap_or_default();
     let entry = |facts: LeafFacts| {
         let leaf = LeafRef { blob, view: facts.view };
-        catalogue.add(Entry { leaf, facts, family: family.clone() })
+        let is_base = is_base(facts.view);
+        catalogue.add(Entry { leaf, facts, family: family.clone(), is_base })
     };
     facts.into_iter().map(entry).collect()
 }
@@ -112,11 +122,13 @@ fn held(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<(BlobId, Vec<LeafFacts>)
     let mut known = vec![];
     let mut unknown = vec![];
     for (&id, &len_bytes) in &plan.held {
-        let found = engine.index.leaves(id)?.and_then(|bytes| leaves::decode(&bytes));
-        match found {
+        // What was dropped or rotted here is no base, though the inside holds it.
+        if !engine.tools.store.holds(&BlobRef { id, len_bytes }) {
+            continue;
+        }
+        match engine.index.leaves(id)?.and_then(|bytes| leaves::decode(&bytes)) {
             Some(facts) => known.push((id, facts)),
-            None if engine.tools.store.holds(&BlobRef { id, len_bytes }) => unknown.push(id),
-            None => {} // dropped here, as after a lost bastion: no base, but held all the same
+            None => unknown.push(id),
         }
     }
     let (store, opened) = (engine.tools.store, &engine.tools.opened);
@@ -176,7 +188,7 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
     let pooled = pool::with_fates(&opened, |stream| husk.fate(stream), scratch)?;
     let as_base = leaves::of_base(&opened, scratch)?;
     let (encoders, corrections) = husk.encoders(&pooled);
-    let is_leaf = matches!(pooled.leaves[..], [view] if view_len(&opened, view) == blob.len_bytes);
+    let is_leaf = matches!(pooled.leaves[..], [view] if is_whole(&opened, view));
     let facts = facts(&opened, &pooled, &as_base, is_leaf, tools)?;
     let is_open = husk.streams.iter().flatten().all(|found| found.fate == Fate::Open);
     let prepared = Prepared {
@@ -194,11 +206,11 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
     Ok(Listed { prepared, facts, pool, husk: encoded, as_base: leaves::encode(&as_base) })
 }
 
-fn view_len(opened: &Opened, view: View) -> u64 {
-    match view {
-        View::Leaf(leaf) => opened.anatomy().leaves[leaf as usize].len_bytes,
-        View::Pool | View::Puffed(_) | View::Sealed(_) => 0,
-    }
+/// Whether a leaf is the blob itself.
+fn is_whole(opened: &Opened, view: View) -> bool {
+    let View::Leaf(leaf) = view else { return false };
+    let leaf = &opened.anatomy().leaves[leaf as usize];
+    (leaf.stream, leaf.offset, leaf.len_bytes) == (0, 0, opened.blob().len() as u64)
 }
 
 /// The streams that have to travel: large leaves first, the pool last.

@@ -26,6 +26,9 @@ pub struct OpenedBlobs {
     blobs: Mutex<Vec<(BlobId, Slot)>>,
 }
 
+/// Most blobs that are kept open: each has a mapping or two, and its anatomy in memory.
+const OPENED_MAX: usize = 32;
+
 /// Filled by the first who needs the blob; others wait.
 type Slot = Arc<Mutex<Option<Opened>>>;
 
@@ -62,7 +65,9 @@ impl OpenedBlobs {
             blobs.push(entry);
             return slot;
         }
-        while self.keep_bytes < self.scratch.used_bytes() && !blobs.is_empty() {
+        while (self.keep_bytes < self.scratch.used_bytes() && !blobs.is_empty())
+            || OPENED_MAX <= blobs.len()
+        {
             blobs.remove(0);
         }
         let slot = Slot::default();

@@ -207,7 +207,13 @@ impl Husk {
             Some(resealed.as_ref()?.encoder.as_ref()?.memory_bytes(stream.len_bytes))
         });
         let count = self.streams.len() as u64;
-        of_each.max().unwrap_or(0) + RESEAL_MEMORY_BYTES + count * RESEAL_STREAM_MEMORY_BYTES
+        let blanked = if opened.anatomy().streams.iter().any(|stream| stream.is_zip) {
+            limits::BLANKED_LEN_BYTES_MAX.min(opened.blob().len() as u64)
+        } else {
+            0
+        };
+        let own = RESEAL_MEMORY_BYTES + count * RESEAL_STREAM_MEMORY_BYTES + blanked;
+        of_each.max().unwrap_or(0) + own
     }
 }
 

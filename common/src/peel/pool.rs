@@ -195,6 +195,9 @@ impl Writer<'_> {
             });
         }
         let cuts = cuts(gaps.iter().map(|gap| gap.len() as u64));
+        if limits::BLANKED_LEN_BYTES_MAX < *cuts.last()? {
+            return None;
+        }
         let mut text = gaps.concat();
         zip::blank(&mut text, &cuts[..facts.len()], &facts).then(|| text.into())
     }
@@ -292,6 +295,9 @@ impl Layout {
         for stream in &mut self.streams {
             let gaps = stream.items.iter().map(|item| item.0);
             let len = gaps.chain([stream.tail]).try_fold(0_u64, u64::checked_add).ok_or(wrong)?;
+            if stream.is_blanked && limits::BLANKED_LEN_BYTES_MAX < len {
+                return Err(PoolError("the text of a zip is too long"));
+            }
             stream.text = (at, len);
             at = at.checked_add(len).ok_or(wrong)?;
         }
