@@ -13,10 +13,10 @@ use gapferry_common::{
 use gapferry_proto::{Digest, Envelope, SiteName, Snapshot};
 use serde_json::{Value, json};
 
-use super::plan::{artifacts, basis_text, raw_blobs, table};
+use super::plan::{artifacts, basis_text, engine, raw_blobs, table};
 use crate::{
     carrier::stick,
-    delta::{Engine, Made},
+    delta::Made,
     home::Home,
     ledger::{Basis, Ledger, Record},
     plan::{self, Plan},
@@ -88,9 +88,7 @@ fn sealed(
     let keysets = InForce::read(home.keysets())?;
     let store = home.store()?;
     let mut index = Index::open(&store)?;
-    let abilities = ledger.abilities()?;
-    let mut engine = Engine::new(&store, &mut index, &home.places(), args.effort, abilities)?;
-    engine.tools.raw = ledger.failed()?;
+    let mut engine = engine(home, ledger, &store, &mut index, args.effort)?;
     let cargo = seal::cargo(plan, &keysets, recipients, &engine);
     if let Some((folder, envelope)) = already_sealed(ledger, cargo)? {
         return Ok(Sealed { folder, envelope, made: None });

@@ -8,7 +8,7 @@ use gapferry_common::{
     exit::Exit,
     memory,
     patch::Effort,
-    store::Index,
+    store::{Index, Store},
 };
 use gapferry_proto::{Artifact, BlobId, SiteName, Snapshot, SnapshotId};
 use serde_json::{Value, json};
@@ -126,13 +126,24 @@ pub fn reports(
 ) -> anyhow::Result<Vec<BlobReport>> {
     let store = home.store()?;
     let mut index = Index::open(&store)?;
-    let abilities = ledger.abilities()?;
-    let mut engine = Engine::new(&store, &mut index, &home.places(), effort, abilities)?;
-    engine.tools.raw = ledger.failed()?;
+    let mut engine = engine(home, ledger, &store, &mut index, effort)?;
     if is_exact {
         return Ok(engine.make(plan, &mut Counted::default(), |_| ())?.reports);
     }
     Ok(engine.estimate(plan)?)
+}
+
+/// An engine for what the site can follow; what failed there travels raw.
+pub fn engine<'a>(
+    home: &Home,
+    ledger: &Ledger,
+    store: &'a Store,
+    index: &'a mut Index,
+    effort: Effort,
+) -> anyhow::Result<Engine<'a>> {
+    let mut engine = Engine::new(store, index, &home.places(), effort, ledger.abilities()?)?;
+    engine.tools.raw = ledger.failed()?;
+    Ok(engine)
 }
 
 /// The reports by artifact, those alone that have a new blob.
