@@ -14,7 +14,7 @@ fn cut_until_done(agent: &Agent, args: &[&str]) -> u32 {
     let args = [args, &["-o", "json"]].concat();
     let mut cuts = 0;
     for attempt in 0_u64.. {
-        let delay = Duration::from_millis(1 + attempt * attempt);
+        let delay = Duration::from_millis(1 + attempt.pow(3));
         let finished = process::start(&mut agent.command(&args)).finish_within(delay);
         match finished.exit_code {
             -9 => cuts += 1,
