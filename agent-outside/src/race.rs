@@ -17,15 +17,9 @@ use gapferry_proto::{ChunkId, recipe::Codec};
 
 use crate::{bases::Kinship, encodings::Encoding};
 
-/// Streams shorter than this are raced by every codec that may win.
-const SHORT_LEN_BYTES: u64 = 8 << 20;
-
 /// Streams longer than this are not encoded at all without a base: 1 GiB. Their payload would
 /// be held in memory.
 const HELD_LEN_BYTES_MAX: u64 = 1 << 30;
-
-/// Longest bases together for a suffix array within the budget: 4 bytes a position.
-const SUFFIX_BASE_LEN_BYTES_MAX: u64 = 400 << 20;
 
 /// A stream that may be a base, with its bytes.
 #[derive(Clone, Debug)]
@@ -70,7 +64,8 @@ pub fn run(
     for codec in codecs {
         let needs_base = codec != Codec::Xz;
         let base: &[u8] = if needs_base { &joined } else { &[] };
-        let _share = budget.take(patch::encode_memory_bytes(codec, base.len() as u64, len));
+        let memory_bytes = patch::encode_memory_bytes(codec, base.len() as u64, len, effort);
+        let _share = budget.take(memory_bytes);
         let Ok(payload) = patch::encode(codec, base, &runner.bytes, effort) else { continue };
         if payload.len() < best.payload.len() {
             let hashes = bases.iter().filter(|_| needs_base).map(|base| base.hash).collect();
@@ -101,8 +96,8 @@ pub fn estimate(runner: &Runner, budget: &Budget) -> u64 {
 fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<&'a Contender> {
     let len = runner.bytes.len() as u64;
     let can_encode = |base_len: u64| {
-        let memory = patch::encode_memory_bytes(Codec::SuffixLzma, base_len, len);
-        base_len <= SUFFIX_BASE_LEN_BYTES_MAX && memory <= budget.total_bytes()
+        let memory_bytes = patch::encode_memory_bytes(Codec::SuffixLzma, base_len, len, effort);
+        memory_bytes <= budget.total_bytes()
     };
     let fit = |c: &&Contender| {
         let base_len = c.bytes.len() as u64;
@@ -162,24 +157,45 @@ fn codecs(runner: &Runner, base_len: u64, effort: Effort, memory_bytes: u64) -> 
     };
     codecs.retain(|codec| {
         runner.codecs.contains(codec)
-            && patch::encode_memory_bytes(*codec, base_len, len) <= memory_bytes
+            && patch::encode_memory_bytes(*codec, base_len, len, effort) <= memory_bytes
             && (*codec != Codec::ZstdPrefix || base_len == 0 || prefix::fits(base_len, len))
     });
     if codecs.is_empty() && 0 < base_len && prefix::fits(base_len, len) {
         codecs.extend(runner.codecs.contains(&Codec::ZstdPrefix).then_some(Codec::ZstdPrefix));
     }
-    codecs
+    within_time(codecs, base_len, len, effort)
 }
 
+/// The codecs that may win with a base, the likeliest first. zstd wins on texts alone.
 fn codecs_with_base(runner: &Runner, effort: Effort) -> Vec<Codec> {
-    let is_short_text = !runner.is_executable && (runner.bytes.len() as u64) <= SHORT_LEN_BYTES;
     match effort {
         Effort::Fastest => vec![Codec::SuffixLzma],
-        Effort::Balanced if !is_short_text => vec![Codec::SuffixLzma],
+        Effort::Balanced if runner.is_executable => vec![Codec::SuffixLzma],
         Effort::Balanced => vec![Codec::SuffixLzma, Codec::ZstdPrefix],
         Effort::Smallest => vec![Codec::SuffixLzma, Codec::ZstdPrefix, Codec::Xz],
     }
 }
+
+/// The first of `codecs`, and each further one while all together take no longer than one stream
+/// is worth. By estimates, not by a clock: the same export is made on every machine.
+fn within_time(codecs: Vec<Codec>, base_len: u64, len: u64, effort: Effort) -> Vec<Codec> {
+    let time_ms_max = match effort {
+        Effort::Fastest => 0,
+        Effort::Balanced => BALANCED_TIME_MS_MAX,
+        Effort::Smallest => u64::MAX,
+    };
+    let mut time_ms: u64 = 0;
+    let mut is_worth = |codec: &Codec| {
+        let is_first = time_ms == 0;
+        time_ms += patch::encode_time_ms(*codec, base_len, len, effort).max(1);
+        is_first || time_ms <= time_ms_max
+    };
+    codecs.into_iter().take_while(|codec| is_worth(codec)).collect()
+}
+
+/// What one stream is worth in `balanced` beyond its first codec: 10 seconds of one core. That is
+/// zstd -19 over a text of 8 MiB after its suffixes were sorted.
+const BALANCED_TIME_MS_MAX: u64 = 10_000;
 
 /// Whether a stream gets no shorter by itself, as what is compressed already.
 fn is_noise(bytes: &[u8]) -> bool {
@@ -195,5 +211,21 @@ fn joined(bases: &[&Contender], scratch: &Scratch) -> io::Result<Bytes> {
         several => {
             scratch.stream(|to| several.iter().try_for_each(|base| to.write_all(&base.bytes)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_codec_runs_where_both_are_worth_their_time() {
+        let codecs = [Codec::SuffixLzma, Codec::ZstdPrefix];
+        let worth = |mib: u64, effort| within_time(codecs.to_vec(), mib << 20, mib << 20, effort);
+        assert_eq!(worth(8, Effort::Balanced), codecs);
+        assert_eq!(worth(20, Effort::Balanced), codecs[..1]);
+        assert_eq!(worth(200, Effort::Smallest), codecs);
+        assert_eq!(worth(1, Effort::Fastest), codecs[..1]);
+        assert_eq!(within_time(vec![], 1, 1, Effort::Balanced), []);
     }
 }

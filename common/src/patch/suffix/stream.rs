@@ -252,13 +252,13 @@ struct Settings {
 
 impl Settings {
     fn of(effort: Effort) -> Self {
-        let (zero_len_min, nice_len) = match effort {
-            Effort::Fastest => (16, 64),
-            Effort::Balanced => (32, 273),
-            Effort::Smallest => (64, 273),
+        let longest = Packing::with_nice_len(273);
+        let (zero_len_min, packing) = match effort {
+            Effort::Fastest => (16, Packing::hasty()),
+            Effort::Balanced => (32, longest),
+            Effort::Smallest => (64, longest),
         };
-        let literals = Packing::with_nice_len(nice_len);
-        Self { zero_len_min, numbers: literals, literals, extra: literals }
+        Self { zero_len_min, numbers: packing, literals: packing, extra: packing }
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::io::{self, Read, Write};
 
+use super::anchors::{self, AnchorSeeds};
 use super::index::{INDEXED_LEN_BYTES_MAX, Index, tail};
 use super::path::{self, Prices, Segment, Source};
 use super::seeds::{Search, Seeds};
@@ -29,8 +30,8 @@ pub struct Streams {
 
 /// Describes `new` by `base`.
 ///
-/// Memory, besides the two slices: 4 bytes for each byte of the base, up to twice `new` for
-/// the streams, and at most 70 MiB. Time: linear but for a factor log(base) at positions where
+/// Memory, besides the two slices: [`search_memory_bytes`], and up to twice `new` for the
+/// streams. Time: linear but for a factor log(base) at positions where
 /// nothing fits. Fails when either side has 2 GiB or more.
 pub fn diff(base: &[u8], new: &[u8]) -> Result<Streams, DiffError> {
     diff_with(base, new, Effort::Balanced, Change::Light)
@@ -55,13 +56,36 @@ pub fn diff_with(
     if new.len() > INDEXED_LEN_BYTES_MAX {
         return Err(DiffError::NewTooLong { len_bytes: new.len() });
     }
-    let index = Index::new(base)?;
     let (search, prices) = tuning(effort, change);
-    let seeds = Seeds::new(&index, base, new, search);
     let mut writer = StreamWriter::default();
-    path::choose(base, new, seeds, prices, &mut |segment| writer.add(base, new, segment));
+    let mut take = |segment| writer.add(base, new, segment);
+    if is_sorted(base.len() as u64, effort) {
+        let index = Index::new(base)?;
+        path::choose(base, new, Seeds::new(&index, base, new, search), prices, &mut take);
+    } else if base.len() > INDEXED_LEN_BYTES_MAX {
+        return Err(DiffError::BaseTooLong { len_bytes: base.len() });
+    } else {
+        path::choose(base, new, AnchorSeeds::new(base, new), prices, &mut take);
+    }
     writer.flush();
     Ok(writer.streams)
+}
+
+/// Longest base whose suffixes are sorted: 400 MiB, which take four times as much.
+const SORTED_LEN_BYTES_MAX: u64 = 400 << 20;
+
+/// Whether the suffixes of a base are sorted; else places are found by anchors.
+fn is_sorted(base_len: u64, effort: Effort) -> bool {
+    effort != Effort::Fastest && base_len <= SORTED_LEN_BYTES_MAX
+}
+
+/// Memory that looking for places takes, in bytes.
+pub fn search_memory_bytes(base_len: u64, effort: Effort) -> u64 {
+    if is_sorted(base_len, effort) {
+        4 * base_len + (70 << 20)
+    } else {
+        anchors::memory_bytes(base_len) + (6 << 20)
+    }
 }
 
 /// Writes the new bytes that the three streams describe, exactly `new_len_bytes`, or fails.
