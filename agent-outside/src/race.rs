@@ -5,7 +5,7 @@
 //! A cheap probe of each candidate (zstd level 3 with it as prefix) decides which one or two
 //! bases are taken; few encoders run, and the shortest payload is kept.
 
-use std::io::{self, Write};
+use std::io;
 
 use bytes::Bytes;
 use gapferry_common::{
@@ -54,7 +54,8 @@ pub fn run(
     scratch: &Scratch,
 ) -> io::Result<Encoding> {
     let bases = chosen_bases(runner, effort, budget);
-    let joined = joined(&bases, scratch)?;
+    let contents: Vec<Bytes> = bases.iter().map(|base| base.bytes.clone()).collect();
+    let joined = scratch.joined(&contents)?;
     let mut best = Encoding { codec: None, bases: vec![], payload: runner.bytes.clone() };
     let len = runner.bytes.len() as u64;
     let mut codecs = codecs(runner, joined.len() as u64, effort, budget.total_bytes());
@@ -202,16 +203,6 @@ fn is_noise(bytes: &[u8]) -> bool {
     let sample = &bytes[..bytes.len().min(4 << 20)];
     zstd::bulk::compress(sample, 1)
         .is_ok_and(|short| sample.len() - sample.len() / 64 < short.len())
-}
-
-fn joined(bases: &[&Contender], scratch: &Scratch) -> io::Result<Bytes> {
-    match bases {
-        [] => Ok(Bytes::new()),
-        [one] => Ok(one.bytes.clone()),
-        several => {
-            scratch.stream(|to| several.iter().try_for_each(|base| to.write_all(&base.bytes)))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -282,13 +282,8 @@ impl Bench<'_> {
 
     /// The bases one after the other, without a copy when there is one.
     fn joined(&self, bases: &[u32]) -> Result<Bytes, RebuildError> {
-        match bases {
-            [] => Ok(Bytes::new()),
-            [one] => Ok(self.node(*one)),
-            several => self.rebuilder.scratch().stream(|to| {
-                several.iter().try_for_each(|&base| Ok(to.write_all(&self.node(base))?))
-            }),
-        }
+        let bases: Vec<Bytes> = bases.iter().map(|&base| self.node(base)).collect();
+        Ok(self.rebuilder.scratch().joined(&bases)?)
     }
 
     fn reseal(&self, reseal: &Reseal, out: &mut dyn Write) -> Result<(), RebuildError> {

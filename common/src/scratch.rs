@@ -80,6 +80,19 @@ impl Scratch {
         write(&mut writer)?;
         Ok(writer.finish()?)
     }
+
+    /// One stream after the other; a single one is not copied.
+    ///
+    /// # Errors
+    ///
+    /// The error of the disk.
+    pub fn joined(&self, streams: &[Bytes]) -> io::Result<Bytes> {
+        match streams {
+            [] => Ok(Bytes::new()),
+            [one] => Ok(one.clone()),
+            several => self.stream(|to| several.iter().try_for_each(|stream| to.write_all(stream))),
+        }
+    }
 }
 
 /// A stream that grows in memory first and in a file later.

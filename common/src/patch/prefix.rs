@@ -35,7 +35,7 @@ pub fn decode_memory_bytes(base_len: u64, len: u64) -> u64 {
 
 /// Encodes `new` with `base` as prefix.
 ///
-/// Takes 8 to 10 times the window in memory at level 19, twice at level 3.
+/// Takes some six times the window in memory at level 19, twice at level 3.
 ///
 /// # Errors
 ///

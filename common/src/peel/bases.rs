@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gapferry_proto::BlobId;
 
-use super::{Opened, PeelError, anatomy};
+use super::{Opened, PeelError, opener};
 use crate::{durable::DurableError, map, scratch::Scratch, store::Store};
 
 /// Why a base blob cannot be opened.
@@ -54,7 +54,7 @@ impl OpenedBlobs {
         }
         let path = store.path(id);
         let blob = map::map(&store.open_blob(id)?).map_err(crate::durable::at("map", &path))?;
-        Ok(opened.insert(anatomy::open(&blob, &self.scratch)?).clone())
+        Ok(opened.insert(opener::open(&blob, &self.scratch)?).clone())
     }
 
     fn slot(&self, id: BlobId) -> Slot {

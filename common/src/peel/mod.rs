@@ -1,7 +1,7 @@
 //! Peels a blob into its plain streams, and reseals it bit for bit.
 //!
 //! Nearly every artifact is compressed, so that equal content has unequal bytes. Here a blob is
-//! opened: gzip, xz, zip, ar, tar, cpio and rpm, to depth four. [`anatomy`] finds what lies where,
+//! opened: gzip, xz, zip, ar, tar, cpio and rpm, to depth four. [`opener`] finds what lies where,
 //! [`pool`] writes down everything that is no large member, [`identify`] finds the encoder that
 //! gives each compressed stream again, and [`reseal`] runs it.
 //!
@@ -19,6 +19,7 @@ pub mod gzip;
 pub mod identify;
 pub mod member;
 mod opened;
+pub mod opener;
 pub mod pool;
 pub mod reseal;
 pub mod rpm;

@@ -13,8 +13,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    anatomy::{self, ItemPart},
+    anatomy::ItemPart,
     encoder::{EncodeError, Encoder},
+    opener,
     pool::{self, Laid, Layout, PoolError},
     zip::{self, Facts, ZipError},
 };
@@ -79,7 +80,7 @@ pub fn reseal(
         return Err(ResealError::Recipe("a leaf is missing or has another length"));
     }
     let encoders = assign(&layout, parts)?;
-    let left_bytes = Cell::new(anatomy::most_plain_bytes(parts.len_bytes));
+    let left_bytes = Cell::new(opener::most_plain_bytes(parts.len_bytes));
     let sealer = Sealer { layout: &layout, parts, encoders, scratch, left_bytes };
     let whole = Cell::new(parts.len_bytes);
     let mut metered = Metered::new(out, &whole);

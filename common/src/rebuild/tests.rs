@@ -6,7 +6,7 @@ use gapferry_proto::{
 
 use super::*;
 use crate::{
-    encode, keys::Identity, pack::PackReader, pack::PackWriter, patch::Effort, peel::anatomy,
+    encode, keys::Identity, pack::PackReader, pack::PackWriter, patch::Effort, peel::opener,
     peel::pool, seal::Recipients,
 };
 
@@ -46,7 +46,7 @@ impl World {
     }
 
     fn open(&self, blob: &[u8]) -> crate::peel::Opened {
-        anatomy::open(&Bytes::copy_from_slice(blob), self.opened.scratch()).unwrap()
+        opener::open(&Bytes::copy_from_slice(blob), self.opened.scratch()).unwrap()
     }
 }
 

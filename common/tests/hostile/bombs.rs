@@ -9,7 +9,7 @@ use gapferry_common::{
     peel::{
         Opened, anatomy,
         identify::{self, Abilities},
-        pool, reseal,
+        opener, pool, reseal,
     },
     scratch::Scratch,
 };
@@ -42,7 +42,7 @@ fn survives(blob: Vec<u8>, peak_bytes: usize) -> Opened {
 }
 
 fn opens(blob: &Bytes, scratch: &Scratch, peak_bytes: usize) -> Opened {
-    let (opened, peak) = peak_of(|| anatomy::open(blob, scratch).unwrap());
+    let (opened, peak) = peak_of(|| opener::open(blob, scratch).unwrap());
     assert!(peak <= peak_bytes, "opening took {peak} bytes of memory, {peak_bytes} allowed");
     targets::assert_well_opened(&opened);
     opened

@@ -9,8 +9,9 @@ use flate2::{Compress, Compression, FlushCompress, write::GzEncoder};
 use gapferry_common::{
     patch::{self, Effort},
     peel::{
-        Opened, anatomy,
+        Opened,
         deflate::{self, Replay, puff},
+        opener,
         pool::{self, Fate},
         zip::Facts,
     },
@@ -135,7 +136,7 @@ fn pool_of(blob: &[u8], fate: Fate) -> Vec<u8> {
 }
 
 fn opened(blob: &[u8]) -> Opened {
-    anatomy::open(&blob.to_vec().into(), &targets::world().scratch).unwrap()
+    opener::open(&blob.to_vec().into(), &targets::world().scratch).unwrap()
 }
 
 /// Pools with their encoders and leaves.

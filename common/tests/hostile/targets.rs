@@ -36,6 +36,7 @@ use gapferry_common::{
         deflate::{self, puff},
         gzip,
         member::Member,
+        opener,
         pool::{self, Fate, Layout},
         reseal, rpm, tar, xz,
         zip::{self, Facts},
@@ -292,7 +293,7 @@ fn zip_parts(bytes: &[u8]) -> Option<(Vec<u64>, Vec<Facts>, &[u8])> {
 /// stream puffed or as it is the blob comes back.
 pub fn open(bytes: &[u8]) {
     let blob = Bytes::copy_from_slice(bytes);
-    let Ok(opened) = anatomy::open(&blob, &world().scratch) else { return };
+    let Ok(opened) = opener::open(&blob, &world().scratch) else { return };
     assert_well_opened(&opened);
     for puffs in [false, true] {
         assert_comes_back(&opened, puffs);
