@@ -4,8 +4,8 @@
 //! Out:  [`Seed`]s in the order of the new bytes, as [`super::seeds`] gives them.
 //! Pure: no files, no clock; the answer depends on the two slices only.
 //!
-//! Where a suffix array of the base takes too long or too much memory. Every 16th place of the
-//! base is an anchor, more seldom in a long base: whatever both sides share over 27 bytes or more
+//! Where a suffix array of the base takes too long or too much memory. Every 8th place of the
+//! base is an anchor, more seldom in a long base: whatever both sides share over 19 bytes or more
 //! holds one, and is then followed both ways. What they share over less is not found.
 
 use super::index::{common_prefix, tail};
@@ -15,7 +15,7 @@ use super::seeds::Seed;
 const ANCHOR_LEN: usize = 12;
 
 /// Bytes from one anchor to the next, where their number is no reason for more.
-const STEP_MIN: usize = 16;
+const STEP_MIN: usize = 8;
 
 /// Most anchors: 2^25. Their table has twice as many places of four bytes.
 const ANCHORS_MAX: usize = 1 << 25;

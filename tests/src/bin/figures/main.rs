@@ -87,9 +87,8 @@ struct Large {
 }
 
 impl Large {
-    fn new(len_bytes: u64, image: bool) -> Self {
+    fn new(content: Content, image: bool) -> Self {
         let (upstream, site) = (Upstream::start(), Site::new());
-        let content = Content::new(1, len_bytes);
         upstream.put_content("/files/large", content);
         let (url, host, sha256) = (upstream.url(), upstream.host(), content.sha256());
         let mut spec = format!("  files: [{{url: \"{url}/files/large\", sha256: {sha256}}}]\n");
@@ -103,6 +102,16 @@ impl Large {
         site.outside.write_waybill(&spec);
         site.outside.sync().expect("sync failed");
         Self { upstream, site, content }
+    }
+
+    /// The inside tells what it holds; upstream has the next edition, and the outside fetches it.
+    fn renew(&self, content: Content) {
+        self.site.inventory_home().expect("the inventory did not come home");
+        self.upstream.put_content("/files/large", content);
+        let (url, sha256) = (self.upstream.url(), content.sha256());
+        let files = format!("  files: [{{url: \"{url}/files/large\", sha256: {sha256}}}]\n");
+        self.site.outside.write_waybill(&files);
+        self.site.outside.sync().expect("sync failed");
     }
 
     /// Has the next export sealed anew.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use tests::{
-    Inside, Stick, process,
+    Content, Inside, Stick, process,
     site::{Failure, Outcome},
 };
 
@@ -13,12 +13,23 @@ use super::{Large, Row, mib};
 const EXPORT_KIB: u64 = 2 << 20;
 const IMPORT_KIB: u64 = 512 << 10;
 
+/// A blob that nothing shrinks, one that compresses, and the next edition of that one, whose base
+/// is as long as itself.
 pub fn measure(len_bytes: u64) -> Vec<Row> {
-    let large = Large::new(len_bytes, false);
-    let blob = mib(len_bytes);
-    let copy = large.site.copy_of_inside("limited");
+    let noise = Large::new(Content::new(1, len_bytes), false);
+    let mut rows = cross(&noise, &format!("{} of noise", mib(len_bytes)));
+    let letters = Large::new(Content::letters(2, len_bytes, 0), false);
+    rows.extend(cross(&letters, &format!("{} of letters", mib(len_bytes))));
+    letters.renew(Content::letters(2, len_bytes, 1));
+    rows.extend(cross(&letters, "its next edition"));
+    rows
+}
+
+/// Export and import, freely and under a limit; the inside keeps what it imported freely.
+fn cross(large: &Large, what: &str) -> Vec<Row> {
+    let copy = large.site.copy_of_inside(&format!("limited {what}"));
     let mut rows = vec![];
-    for (inside, way) in [(&large.site.inside, "free"), (&copy, "under RLIMIT_DATA")] {
+    for (inside, way) in [(&copy, "under RLIMIT_DATA"), (&large.site.inside, "free")] {
         large.forget_sealed(); // else the second export would only be copied
         let wrap =
             |kib: u64| move |command| if way == "free" { command } else { limited(&command, kib) };
@@ -26,9 +37,9 @@ pub fn measure(len_bytes: u64) -> Vec<Row> {
         let imported =
             exported.as_ref().ok().map(|(stick, _)| import(inside, stick, wrap(IMPORT_KIB)));
         let exported = exported.map(|(_, outcome)| outcome);
-        rows.push(row(&format!("export of {blob}, {way}"), &exported, EXPORT_KIB));
+        rows.push(row(&format!("export of {what}, {way}"), &exported, EXPORT_KIB));
         if let Some(imported) = imported {
-            rows.push(row(&format!("import of {blob}, {way}"), &imported, IMPORT_KIB));
+            rows.push(row(&format!("import of {what}, {way}"), &imported, IMPORT_KIB));
         }
     }
     rows

@@ -12,7 +12,7 @@ use tests::{
     fetch, process,
 };
 
-use super::{Large, Row};
+use super::{Content, Large, Row};
 
 const RUNS: usize = 5;
 const GIB: f64 = (1 << 30) as f64;
@@ -30,7 +30,7 @@ pub fn measure(len_bytes: u64) -> Vec<Row> {
     if !Client::Curl.present() {
         return vec![Row::new("throughput", "absent: curl, the client of this figure", "")];
     }
-    let large = Large::new(len_bytes, true);
+    let large = Large::new(Content::new(1, len_bytes), true);
     large.site.carry();
     let server = large.site.inside.serve();
     let host = large.upstream.host();
