@@ -96,7 +96,10 @@ fn families<'a>(artifacts: impl Iterator<Item = &'a Artifact>) -> BTreeMap<BlobI
             Facts::File(facts) => without_versions(facts.path.as_str()),
             Facts::Image(facts) => facts.repository.to_string(),
             Facts::Deb(facts) => without_versions(&facts.package),
+            Facts::Rpm(facts) => facts.package.clone(),
+            Facts::YumDocument(facts) => format!("{} {}", facts.repository, facts.document),
             Facts::Pypi(facts) => facts.project.clone(),
+            Facts::Chart(facts) => facts.chart.clone(),
         };
         for blob in &artifact.blobs {
             families.entry(blob.id).or_insert_with(|| format!("{} {name}", artifact.kind()));

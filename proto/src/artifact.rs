@@ -78,7 +78,9 @@ impl Artifact {
             Facts::File(_) => Kind::File,
             Facts::Image(_) => Kind::Image,
             Facts::Deb(_) => Kind::Deb,
+            Facts::Rpm(_) | Facts::YumDocument(_) => Kind::Rpm,
             Facts::Pypi(_) => Kind::Pypi,
+            Facts::Chart(_) => Kind::Chart,
         }
     }
 
@@ -111,8 +113,14 @@ pub enum Facts {
     Image(#[n(0)] ImageFacts),
     #[n(2)]
     Deb(#[n(0)] DebFacts),
+    #[n(3)]
+    Rpm(#[n(0)] RpmFacts),
     #[n(4)]
     Pypi(#[n(0)] PypiFacts),
+    #[n(5)]
+    Chart(#[n(0)] ChartFacts),
+    #[n(6)]
+    YumDocument(#[n(0)] YumDocumentFacts),
 }
 
 /// A plain file. The artifact's name is its path.
@@ -185,6 +193,80 @@ pub struct DebFacts {
     pub paragraph: String,
 }
 
+/// An rpm package. The artifact's name is
+/// `<target>/<package>-[<epoch>:]<version>-<release>.<architecture>`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct RpmFacts {
+    /// The nodes it is for; the first segment below `/yum/`.
+    #[n(0)]
+    pub target: Target,
+    /// The id of the upstream repository.
+    #[n(1)]
+    pub repository: String,
+    #[n(2)]
+    pub package: String,
+    #[n(3)]
+    pub epoch: String,
+    #[n(4)]
+    pub version: String,
+    #[n(5)]
+    pub release: String,
+    /// `x86_64`, `noarch` …
+    #[n(6)]
+    pub architecture: String,
+    /// The file name of the source package; empty when upstream does not say it.
+    #[n(7)]
+    pub source: String,
+    /// Upstream's path below the repository root.
+    #[n(8)]
+    pub location: SafePath,
+    /// Whether it belongs to a module stream.
+    #[n(9)]
+    pub modular: bool,
+    /// The `package` element of upstream's `primary.xml`, verbatim.
+    #[n(10)]
+    pub element: String,
+}
+
+/// A document of a yum repository that travels as it is. The artifact's name is
+/// `<target>/<repository>/<document>`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct YumDocumentFacts {
+    #[n(0)]
+    pub target: Target,
+    /// The id of the upstream repository.
+    #[n(1)]
+    pub repository: String,
+    /// The type in upstream's `repomd.xml`: `modules`, `updateinfo`, `group`.
+    #[n(2)]
+    pub document: String,
+}
+
+/// A Helm chart. The artifact's name is `<repository>/<chart>-<version>`.
+///
+/// The archive is the first blob; a provenance file, if there is one, the second.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct ChartFacts {
+    /// Host and path of the upstream repository; the segments below `/helm/`.
+    #[n(0)]
+    pub repository: SafePath,
+    #[n(1)]
+    pub chart: String,
+    #[n(2)]
+    pub version: String,
+    #[n(3)]
+    pub app_version: Option<String>,
+    /// `<chart>-<version>.tgz`.
+    #[n(4)]
+    pub filename: SafePath,
+}
+
 /// A wheel or a source distribution. The artifact's name is its file name.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
 #[serde(deny_unknown_fields)]
@@ -240,4 +322,19 @@ pub enum Method {
     /// Nobody vouches for it: the waybill accepts any bytes.
     #[n(4)]
     Unverified,
+    /// A signed `repomd.xml` leads to it.
+    #[n(5)]
+    YumRepomd,
+    /// The index of a chart repository names its digest.
+    #[n(6)]
+    HelmIndex,
+    /// A chart's signed provenance file names its digest.
+    #[n(7)]
+    HelmProvenance,
+    /// The checksums in a Kubespray tree name it.
+    #[n(8)]
+    Kubespray,
+    /// Its origin gave it over TLS and publishes no digest; the lock keeps the one first seen.
+    #[n(9)]
+    Transport,
 }

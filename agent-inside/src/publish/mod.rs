@@ -88,6 +88,8 @@ fn address(artifact: &Artifact) -> Option<(String, gapferry_proto::BlobId)> {
         Facts::Image(facts) => oci::address(facts).map(|address| (address, facts.root)),
         Facts::Deb(facts) => Some((apt::address(facts), first)),
         Facts::Pypi(facts) => Some((pypi::address(facts), first)),
+        // Held and pinned like all others; these trees are not served yet.
+        Facts::Rpm(_) | Facts::YumDocument(_) | Facts::Chart(_) => None,
     }
 }
 

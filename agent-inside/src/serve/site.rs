@@ -248,6 +248,7 @@ impl View {
             Facts::Pypi(facts) => {
                 self.distributions.insert(facts.filename.to_string(), first);
             }
+            Facts::Rpm(_) | Facts::YumDocument(_) | Facts::Chart(_) => {}
         }
     }
 

@@ -30,8 +30,8 @@ use gapferry_proto::{
 use ssh_key::LineEnding;
 
 use crate::values::{
-    basis, blob, deb, envelope, file, frames, image, inventory, keyset, keyset_signature, manifest,
-    public, publisher_card, site_card, snapshot, wheel,
+    basis, blob, chart, deb, envelope, file, frames, image, inventory, keyset, keyset_signature,
+    manifest, public, publisher_card, rpm, site_card, snapshot, wheel, yum_document,
 };
 
 /// Every file of the folder; one that is not here, or here and not there, is a failure.
@@ -138,7 +138,10 @@ fn the_snapshot_stays_what_it_is_and_keeps_its_name() {
     assert_eq!(read.encode(), bytes);
     assert_eq!(read.id(), SnapshotId::of(&bytes));
     let artifacts: Vec<_> = read.artifacts().cloned().collect();
-    assert_eq!(artifacts, [file("runc 1.3"), image(), deb(), wheel()]);
+    assert_eq!(
+        artifacts,
+        [file("runc 1.3"), image(), deb(), yum_document(), rpm(), wheel(), chart()]
+    );
 }
 
 #[test]

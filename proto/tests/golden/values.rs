@@ -5,7 +5,10 @@
 use gapferry_proto::{
     Artifact, BlobId, BlobRef, ChunkId, Digest, Envelope, ExportId, Facts, Kind, Manifest, Recipe,
     Sequence, Snapshot,
-    artifact::{DebFacts, Evidence, FileFacts, ImageFacts, ManifestRef, Method, PypiFacts},
+    artifact::{
+        ChartFacts, DebFacts, Evidence, FileFacts, ImageFacts, ManifestRef, Method, PypiFacts,
+        RpmFacts, YumDocumentFacts,
+    },
     card::{PublisherCard, SiteCard},
     envelope::{FileRef, PackRef, Totals, Volume},
     inventory::{Inventory, Want},
@@ -119,8 +122,72 @@ pub fn wheel() -> Artifact {
     }
 }
 
+pub fn rpm() -> Artifact {
+    Artifact {
+        name: "rocky-9/socat-1.7.4.1-5.el9.x86_64".to_owned(),
+        facts: Facts::Rpm(RpmFacts {
+            target: "rocky-9".parse().unwrap(),
+            repository: "appstream".to_owned(),
+            package: "socat".to_owned(),
+            epoch: "0".to_owned(),
+            version: "1.7.4.1".to_owned(),
+            release: "5.el9".to_owned(),
+            architecture: "x86_64".to_owned(),
+            source: "socat-1.7.4.1-5.el9.src.rpm".to_owned(),
+            location: "Packages/s/socat-1.7.4.1-5.el9.x86_64.rpm".parse().unwrap(),
+            modular: false,
+            element: "<package type=\"rpm\"><name>socat</name></package>".to_owned(),
+        }),
+        blobs: vec![blob("rpm")],
+        origin: "https://yum.example.org/Packages/s/socat-1.7.4.1-5.el9.x86_64.rpm".to_owned(),
+        evidence: Evidence {
+            method: Method::YumRepomd,
+            by: "0123456789ABCDEF0123456789ABCDEF01234567".to_owned(),
+            digest: Some(blob("rpm").id.digest()),
+        },
+        wanted: vec!["spec.yum[0]: socat".to_owned()],
+    }
+}
+
+pub fn yum_document() -> Artifact {
+    Artifact {
+        name: "rocky-9/appstream/modules".to_owned(),
+        facts: Facts::YumDocument(YumDocumentFacts {
+            target: "rocky-9".parse().unwrap(),
+            repository: "appstream".to_owned(),
+            document: "modules".to_owned(),
+        }),
+        blobs: vec![blob("modules")],
+        origin: "https://yum.example.org/repodata/modules.yaml.gz".to_owned(),
+        evidence: Evidence { digest: None, ..rpm().evidence },
+        wanted: vec![],
+    }
+}
+
+pub fn chart() -> Artifact {
+    Artifact {
+        name: "charts.example.org/stable/cilium-1.18.6".to_owned(),
+        facts: Facts::Chart(ChartFacts {
+            repository: "charts.example.org/stable".parse().unwrap(),
+            chart: "cilium".to_owned(),
+            version: "1.18.6".to_owned(),
+            app_version: Some("1.18.6".to_owned()),
+            filename: "cilium-1.18.6.tgz".parse().unwrap(),
+        }),
+        blobs: vec![blob("chart"), blob("provenance")],
+        origin: "https://charts.example.org/stable/cilium-1.18.6.tgz".to_owned(),
+        evidence: Evidence {
+            method: Method::HelmIndex,
+            by: "https://charts.example.org/stable/index.yaml".to_owned(),
+            digest: Some(blob("chart").id.digest()),
+        },
+        wanted: vec![],
+    }
+}
+
 pub fn snapshot() -> Snapshot {
-    Snapshot::of([wheel(), deb(), image(), file("runc 1.3")]).unwrap()
+    let all = [chart(), wheel(), yum_document(), rpm(), deb(), image(), file("runc 1.3")];
+    Snapshot::of(all).unwrap()
 }
 
 /// What the site held before: the same file in an earlier version.
