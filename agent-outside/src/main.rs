@@ -1,5 +1,6 @@
 //! `gapferry-outside`: the agent on the connected bastion.
 
+mod approval;
 mod bases;
 mod carrier;
 mod census;
@@ -8,10 +9,13 @@ mod cli;
 mod confirm;
 mod delta;
 mod encodings;
+mod expand;
 mod fetch;
 mod home;
 mod leaves;
 mod ledger;
+mod licence;
+mod lists;
 mod lock;
 mod plan;
 mod race;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 use gapferry_common::store::{PutError, Store};
-use gapferry_proto::Artifact;
+use gapferry_proto::{Artifact, BlobRef, Kind};
 
 use crate::{
+    expand::{Expanded, expand},
     lock::Lock,
-    source::{Failure, Found, Verdict, apt, file, http::Http, oci, pypi},
+    source::{Failure, Found, Verdict, apt, file, helm, http::Http, oci, pypi},
     waybill::Waybill,
 };
 
@@ -17,6 +18,18 @@ use crate::{
 pub struct Resolved {
     pub lock: Lock,
     pub failures: Vec<Failure>,
+    /// Images that a chart may pull and that nothing proves; the user may name them.
+    pub hints: Vec<String>,
+}
+
+/// Files of the lock in force by path, with their blobs: where upstream publishes no digest, a file
+/// stays what it was.
+pub type Known = BTreeMap<String, BlobRef>;
+
+/// The files of a lock.
+pub fn known(lock: &Lock) -> Known {
+    let files = lock.artifacts.iter().filter(|artifact| artifact.kind() == Kind::File);
+    files.map(|file| (file.name.clone(), file.blobs[0])).collect()
 }
 
 /// Resolves every line of `waybill`, whose text is `text` and whose folder is `base`.
@@ -33,16 +46,29 @@ pub async fn resolve(
     waybill: &Waybill,
     text: &str,
     base: &Utf8Path,
+    known: &Known,
 ) -> Result<Resolved, PutError> {
     let spec = &waybill.spec;
-    let mut all = Joined::default();
-    all.take(file::resolve(http, &spec.files).await);
-    for (i, line) in spec.images.iter().enumerate() {
-        let images = oci::resolve(http, line, base, &format!("spec.images[{i}]")).await;
+    let Expanded { files, images, failures } = expand(waybill, base);
+    let mut all = Joined { failures, ..Joined::default() };
+    all.take(file::resolve(http, &files, |path| known.get(path.as_str()).copied()).await);
+    for (label, line) in &images {
+        let images = oci::resolve(http, line, base, label).await;
         for (_, bytes) in &images.manifests {
             store.put(bytes)?;
         }
         all.take(images.found);
+    }
+    for (i, line) in spec.charts.iter().enumerate() {
+        let charts = helm::resolve(http, line, base, &format!("spec.charts[{i}]")).await;
+        for (_, bytes) in &charts.kept {
+            store.put(bytes)?;
+        }
+        all.take(charts.found);
+        let hint =
+            |row: helm::images::Row| format!("spec.charts[{i}]: {} ({})", row.reference, row.place);
+        all.hints.extend(charts.hints.into_iter().map(hint));
+        all.hints.extend(charts.unread);
     }
     for (i, line) in spec.apt.iter().enumerate() {
         all.take(apt::resolve(http, line, base, &format!("spec.apt[{i}]")).await);
@@ -50,9 +76,9 @@ pub async fn resolve(
     for (i, line) in spec.pypi.iter().enumerate() {
         all.take(pypi::resolve(http, line, base, &format!("spec.pypi[{i}]")).await);
     }
-    let Joined { artifacts, mut failures } = all;
+    let Joined { artifacts, mut failures, hints } = all;
     failures.extend(disagreements(&artifacts));
-    Ok(Resolved { lock: Lock::new(waybill, text, artifacts), failures })
+    Ok(Resolved { lock: Lock::new(waybill, text, artifacts), failures, hints })
 }
 
 /// Two lines may ask for one artifact, but not for different bytes under one name.
@@ -75,6 +101,7 @@ fn disagreements(artifacts: &[Artifact]) -> Vec<Failure> {
 struct Joined {
     artifacts: Vec<Artifact>,
     failures: Vec<Failure>,
+    hints: Vec<String>,
 }
 
 impl Joined {

@@ -4,9 +4,15 @@
 //! Out:  a [`Waybill`], or an error with line and column.
 //! Pure: relative paths stay as written; whoever opens them joins them to the waybill's folder.
 
+mod chart;
+mod yum;
+
 use gapferry_proto::{Digest, SafePath, SiteName, Target};
 use serde::Deserialize;
 use url::Url;
+
+pub use self::{chart::ChartLine, yum::YumLine};
+use crate::lists::ListsLine;
 
 /// Why a text is no waybill.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +63,12 @@ pub struct Spec {
     pub apt: Vec<AptLine>,
     #[serde(default)]
     pub pypi: Vec<PypiLine>,
+    #[serde(default)]
+    pub yum: Vec<YumLine>,
+    #[serde(default)]
+    pub charts: Vec<ChartLine>,
+    #[serde(default)]
+    pub lists: ListsLine,
 }
 
 const fn one() -> u32 {
@@ -114,7 +126,10 @@ pub struct AptLine {
     #[serde(default)]
     pub components: Vec<String>,
     pub architectures: Vec<String>,
+    #[serde(default)]
     pub packages: Vec<String>,
+    /// A file with names of packages.
+    pub list: Option<camino::Utf8PathBuf>,
     /// File of the OpenPGP keys that may sign the repository.
     pub signed_by: Option<camino::Utf8PathBuf>,
     /// The first segment below `/apt/` inside; the suite when left out.
@@ -182,7 +197,7 @@ impl Spec {
             return Err(WaybillError::Rule { line: format!("spec.pypi[{i}]"), rule });
         }
         for (i, line) in self.apt.iter().enumerate() {
-            let rule = if line.packages.is_empty() {
+            let rule = if line.packages.is_empty() && line.list.is_none() {
                 "name at least one package"
             } else if line.architectures.is_empty() {
                 "name at least one architecture"
@@ -192,6 +207,16 @@ impl Spec {
                 continue;
             };
             return Err(WaybillError::Rule { line: format!("spec.apt[{i}]"), rule });
+        }
+        for (i, line) in self.yum.iter().enumerate() {
+            if let Some(rule) = line.broken_rule() {
+                return Err(WaybillError::Rule { line: format!("spec.yum[{i}]"), rule });
+            }
+        }
+        for (i, line) in self.charts.iter().enumerate() {
+            if let Some(rule) = line.rule() {
+                return Err(WaybillError::Rule { line: format!("spec.charts[{i}]"), rule });
+            }
         }
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8PathBuf;
 use comfy_table::{Table, presets};
 use gapferry_common::{
     cli::{Global, human_bytes},
+    durable,
     exit::Exit,
     memory,
     patch::Effort,
@@ -14,12 +16,17 @@ use gapferry_proto::{Artifact, BlobId, SiteName, Snapshot, SnapshotId};
 use serde_json::{Value, json};
 
 use crate::{
+    approval::{
+        self, Approval,
+        spdx::{self, About},
+    },
     delta::{
         Counted, Engine,
         report::{ArtifactReport, BlobReport},
     },
     home::Home,
     ledger::Ledger,
+    licence,
     plan::{self, Plan},
     snapshot,
 };
@@ -35,6 +42,12 @@ pub struct PlanArgs {
     /// How much time may be spent to save bytes
     #[arg(long, value_enum, default_value_t)]
     effort: Effort,
+    /// Write the approval list as CSV to this file
+    #[arg(long, value_name = "FILE")]
+    csv: Option<Utf8PathBuf>,
+    /// Write what the site shall hold as an SPDX 2.3 document (JSON) to this file
+    #[arg(long, value_name = "FILE")]
+    sbom: Option<Utf8PathBuf>,
 }
 
 pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
@@ -44,6 +57,8 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     let _lock = home.lock()?;
     let wanted = snapshot::of_site(home, &site)?;
     let plan = plan::plan(&ledger.basis()?, &wanted);
+    let approval = approval(home, &ledger.basis()?.snapshot, &wanted)?;
+    write_approval(args, &approval, &site, plan.snapshot)?;
     let reports = reports(home, &ledger, &plan, args.effort, args.exact)?;
     let export_bytes: u64 = reports.iter().map(|report| report.carried_bytes).sum();
     let new: Vec<_> = wanted.artifacts().filter_map(|artifact| New::of(artifact, &plan)).collect();
@@ -62,6 +77,7 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         "by_kind": plan.by_kind,
         "new": new.iter().map(New::document).collect::<Vec<_>>(),
         "removed": plan.difference.removed.len(),
+        "approval": approval,
         "artifacts": artifacts(&wanted, &reports),
         "fallback_raw": raw_blobs(&reports),
         "seconds": began.elapsed().as_secs_f64(),
@@ -71,20 +87,43 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         let basis = basis_text(plan.basis);
         let about = if args.exact { "" } else { "About " };
         let carried = human_bytes(export_bytes);
-        let shown = new.iter().take(SHOWN_MAX).map(New::text).collect::<String>();
-        let rest = match new.len().saturating_sub(SHOWN_MAX) {
-            0 => String::new(),
-            rest => format!("  … and {rest} more; -o json lists all\n"),
-        };
-        format!("{shown}{rest}\n{}\n{about}{carried} to carry to {site}, {basis}.", table(&plan))
+        let list = approval::text::text(&approval, false);
+        format!("{list}\n{}\n{about}{carried} to carry to {site}, {basis}.", table(&plan))
     });
     Ok(Exit::Done)
 }
 
-/// How many new artifacts the text names.
-const SHOWN_MAX: usize = 50;
+/// The list that people approve: what enters, changes and leaves, against what the inside holds.
+fn approval(home: &Home, held: &Snapshot, wanted: &Snapshot) -> anyhow::Result<Approval> {
+    let store = home.store()?;
+    let licence = |artifact: &Artifact| licence::of(artifact, &store);
+    Ok(Approval::new(held.artifacts(), wanted.artifacts(), licence))
+}
 
-/// An artifact that travels, and why: a line of the list that people approve.
+/// Writes the forms of the list that were asked for.
+fn write_approval(
+    args: &PlanArgs,
+    approval: &Approval,
+    site: &SiteName,
+    snapshot: SnapshotId,
+) -> anyhow::Result<()> {
+    if let Some(path) = &args.csv {
+        durable::write(path, approval::csv::csv(approval).as_bytes())?;
+    }
+    if let Some(path) = &args.sbom {
+        let name = site.to_string();
+        let about = About {
+            name: &name,
+            snapshot,
+            created: jiff::Timestamp::now(),
+            tool: concat!("gapferry-outside-", env!("CARGO_PKG_VERSION")),
+        };
+        durable::write(path, &spdx::document(approval, &about).encode())?;
+    }
+    Ok(())
+}
+
+/// An artifact that travels, and why.
 struct New<'a> {
     artifact: &'a Artifact,
     published_bytes: u64,
@@ -106,12 +145,6 @@ impl<'a> New<'a> {
             "origin": self.artifact.origin,
             "wanted": self.artifact.wanted,
         })
-    }
-
-    fn text(&self) -> String {
-        let (kind, name) = self.artifact.key();
-        let why = self.artifact.wanted.first().map_or("", String::as_str);
-        format!("{kind:6} {:>10}  {name}  ({why})\n", human_bytes(self.published_bytes))
     }
 }
 

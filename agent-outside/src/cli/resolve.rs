@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{LoadedWaybill, exit_of_failures, failure_lines, load_waybill, say_failures};
 use crate::{
     home::Home,
+    lock,
     resolve::{self, Resolved},
     source::http::Http,
 };
@@ -30,6 +31,7 @@ pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<E
     }
     let failures = failure_lines(&resolved.failures);
     say_failures(global, &failures);
+    say_hints(global, &resolved.hints);
     let count = resolved.lock.artifacts.len();
     let bytes: u64 =
         resolved.lock.artifacts.iter().flat_map(|a| &a.blobs).map(|b| b.len_bytes).sum();
@@ -38,6 +40,7 @@ pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<E
         "resolved": count,
         "bytes": bytes,
         "failures": failures,
+        "not_proven": resolved.hints,
     });
     global.print(&document, || {
         let bytes = gapferry_common::cli::human_bytes(bytes);
@@ -46,11 +49,22 @@ pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<E
     Ok(exit_of_failures(&resolved.failures))
 }
 
+/// Names the images that charts may pull and that nothing proves.
+pub fn say_hints(global: &Global, hints: &[String]) {
+    if !hints.is_empty() {
+        global.say("Not proven, and not carried unless `images:` names them:");
+        hints.iter().for_each(|hint| global.say(format!("  {hint}")));
+    }
+}
+
 /// Asks all sources.
 pub fn resolve_now(loaded: &LoadedWaybill, home: &Home) -> anyhow::Result<Resolved> {
     let store = home.store()?;
     let http = http(home)?;
-    let resolving = resolve::resolve(&http, &store, &loaded.waybill, &loaded.text, &loaded.base);
+    let LoadedWaybill { waybill, text, base, .. } = loaded;
+    let in_force = lock::in_force(&home.locks(&waybill.metadata.name))?;
+    let known = in_force.first().map(resolve::known).unwrap_or_default();
+    let resolving = resolve::resolve(&http, &store, waybill, text, base, &known);
     Ok(super::block_on(resolving)??)
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     LoadedWaybill, exit_of_failures, failure_lines, load_waybill,
-    resolve::{http, resolve_now},
+    resolve::{http, resolve_now, say_hints},
     say_failures,
 };
 use crate::{
@@ -90,6 +90,7 @@ fn locked_or_resolved(
     }
     global.say(format!("Resolving {} …", args.file));
     let resolved = resolve_now(loaded, home)?;
+    say_hints(global, &resolved.hints);
     Ok((resolved.lock, resolved.failures))
 }
 

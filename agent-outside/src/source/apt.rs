@@ -28,7 +28,10 @@ use self::{
     settings::{Keys, SettingsError, Source},
 };
 use super::{Failure, Found, Verdict, http::Http};
-use crate::waybill::AptLine;
+use crate::{
+    lists::{self, ListError},
+    waybill::AptLine,
+};
 
 /// Where apt keeps its settings (apt.conf(5), `Dir::Etc`).
 const SETTINGS: &str = "/etc/apt";
@@ -40,6 +43,10 @@ enum LineError {
     Target { suite: String, source: gapferry_proto::name::NameError },
     #[error("{entry} asks for an architecture that `architectures` does not list; add it")]
     Architecture { entry: String },
+    #[error("cannot read {path}")]
+    Read { path: camino::Utf8PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    List(#[from] ListError),
 }
 
 /// Resolves one line: the packages it names, with their dependencies, for each architecture.
@@ -52,7 +59,10 @@ enum LineError {
 pub async fn resolve(http: &Http, line: &AptLine, base: &Utf8Path, label: &str) -> Found {
     let root = Utf8Path::new(SETTINGS);
     let outcome = async {
-        let wish = wish(line, label).map_err(|e| vec![line_failure(label, e)])?;
+        let packages = packages(line, base).map_err(|errors| {
+            errors.into_iter().map(|error| line_failure(label, error)).collect::<Vec<_>>()
+        })?;
+        let wish = wish(line, &packages, label).map_err(|e| vec![line_failure(label, e)])?;
         let sources = sources(root, line, base).map_err(|e| vec![line_failure(label, e)])?;
         let now = Timestamp::now();
         let texts = fetch::fetch_texts(http, sources, &line.architectures, root, now).await?;
@@ -67,8 +77,22 @@ fn line_failure(label: &str, error: impl std::error::Error + Send + Sync + 'stat
     Failure::new(Kind::Deb, label, Verdict::Configuration, error)
 }
 
+/// The packages that a line names, and those of its list.
+fn packages(line: &AptLine, base: &Utf8Path) -> Result<Vec<String>, Vec<LineError>> {
+    let mut packages = line.packages.clone();
+    if let Some(list) = &line.list {
+        let path = base.join(list);
+        let bytes = lists::read(&path)
+            .map_err(|source| vec![LineError::Read { path: path.clone(), source }])?;
+        let entries = lists::packages(list.as_str(), &bytes)
+            .map_err(|errors| errors.into_iter().map(LineError::List).collect::<Vec<_>>())?;
+        packages.extend(entries.into_iter().map(|entry| entry.name));
+    }
+    Ok(packages)
+}
+
 /// What a line asks for, checked.
-fn wish(line: &AptLine, label: &str) -> Result<Wish, LineError> {
+fn wish(line: &AptLine, packages: &[String], label: &str) -> Result<Wish, LineError> {
     let target = match &line.target {
         Some(target) => target.clone(),
         None => line.suite.parse::<Target>().map_err(|source| {
@@ -76,7 +100,7 @@ fn wish(line: &AptLine, label: &str) -> Result<Wish, LineError> {
             LineError::Target { suite, source }
         })?,
     };
-    let named: Vec<Named> = line.packages.iter().map(|entry| Named::parse(entry)).collect();
+    let named: Vec<Named> = packages.iter().map(|entry| Named::parse(entry)).collect();
     let unknown = named
         .iter()
         .find(|n| n.architecture.as_ref().is_some_and(|a| !line.architectures.contains(a)));
@@ -144,9 +168,11 @@ mod tests {
     #[test]
     fn the_target_is_the_suite_unless_it_is_named() {
         let text = "suite: a/updates, architectures: [amd64], packages: [\"a:arm64\"]";
-        let error = wish(&line(&format!("{{{text}}}")), "l").unwrap_err();
+        let unnamed = line(&format!("{{{text}}}"));
+        let error = wish(&unnamed, &unnamed.packages, "l").unwrap_err();
         assert!(matches!(error, LineError::Target { .. }), "{error}");
-        let error = wish(&line(&format!("{{{text}, target: a}}")), "l").unwrap_err();
+        let named = line(&format!("{{{text}, target: a}}"));
+        let error = wish(&named, &named.packages, "l").unwrap_err();
         assert!(matches!(error, LineError::Architecture { .. }), "{error}");
     }
 }

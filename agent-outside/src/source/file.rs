@@ -1,11 +1,11 @@
-//! Plain files: a URL and the digest that the waybill gives it.
+//! Plain files: a URL and the digest that somebody gives it.
 //!
-//! In:   the file lines of a waybill.
-//! Out:  one artifact a line, with the length its server gives; nothing is kept yet.
+//! In:   [`Asked`]: the file lines of a waybill, of lists, of Kubespray.
+//! Out:  one artifact a file, with the length its server gives; nothing is kept yet.
 
 use futures_util::{StreamExt as _, stream};
 use gapferry_proto::{
-    Artifact, BlobId, BlobRef, Digest, Facts, Kind,
+    Artifact, BlobId, BlobRef, Digest, Facts, Kind, SafePath,
     artifact::{Evidence, FileFacts, Method},
     limits,
 };
@@ -17,6 +17,30 @@ use super::{
 };
 use crate::waybill::{FileLine, file_path};
 
+/// A file that is wanted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    pub url: Url,
+    /// Its digest, and who says it; none where nobody does.
+    pub expected: Option<(Digest, Method)>,
+    /// Which line wants it.
+    pub label: String,
+    /// Whether plain HTTP may be used though no digest vouches for the bytes.
+    pub insecure: bool,
+}
+
+impl Asked {
+    /// The file of a waybill's line.
+    pub fn of_line(index: usize, line: &FileLine) -> Self {
+        Self {
+            url: line.url.clone(),
+            expected: Some((line.sha256.0, Method::Waybill)),
+            label: format!("spec.files[{index}]"),
+            insecure: false,
+        }
+    }
+}
+
 /// How many servers are asked at a time.
 const JOBS: usize = 8;
 
@@ -27,6 +51,8 @@ pub enum FileError {
     UserInfo(Redacted),
     #[error("{0} cannot be served: its path must be plain segments below an http or https host")]
     Path(Redacted),
+    #[error("{0} has no checksum and is not fetched over TLS; give its sha256")]
+    Unvouched(Redacted),
     #[error(transparent)]
     Http(#[from] HttpError),
 }
@@ -35,22 +61,29 @@ impl FileError {
     /// What the failure means for the run.
     pub const fn verdict(&self) -> Verdict {
         match self {
-            Self::UserInfo(_) | Self::Path(_) => Verdict::Configuration,
+            Self::UserInfo(_) | Self::Path(_) | Self::Unvouched(_) => Verdict::Configuration,
             Self::Http(error) => error.verdict(),
         }
     }
 }
 
-/// Resolves all file lines; artifacts and failures stand in the order of the lines.
-pub async fn resolve(http: &Http, lines: &[FileLine]) -> Found {
-    let files = stream::iter(lines.iter().enumerate().map(|(i, line)| file(http, i, line)));
-    let results: Vec<_> = files.buffered(JOBS).collect().await;
+/// Resolves all files; artifacts and failures stand in their order.
+///
+/// A file that nobody gives a digest is read to its end, over TLS alone, unless `known` has the
+/// digest that was seen for its path before: it stays what it was.
+pub async fn resolve(
+    http: &Http,
+    files: &[Asked],
+    known: impl Fn(&SafePath) -> Option<BlobRef>,
+) -> Found {
+    let resolving = stream::iter(files.iter().map(|asked| file(http, asked, &known)));
+    let results: Vec<_> = resolving.buffered(JOBS).collect().await;
     let mut found = Found::default();
-    for (result, line) in results.into_iter().zip(lines) {
+    for (result, asked) in results.into_iter().zip(files) {
         match result {
             Ok(artifact) => found.artifacts.push(artifact),
             Err(error) => {
-                let name = Redacted::of(&line.url).to_string();
+                let name = Redacted::of(&asked.url).to_string();
                 found.failures.push(Failure::new(Kind::File, name, error.verdict(), error));
             }
         }
@@ -58,24 +91,53 @@ pub async fn resolve(http: &Http, lines: &[FileLine]) -> Found {
     found
 }
 
-async fn file(http: &Http, index: usize, line: &FileLine) -> Result<Artifact, FileError> {
-    let mut url = line.url.clone();
+async fn file(
+    http: &Http,
+    asked: &Asked,
+    known: &impl Fn(&SafePath) -> Option<BlobRef>,
+) -> Result<Artifact, FileError> {
+    let mut url = asked.url.clone();
     url.set_fragment(None);
     if !url.username().is_empty() || url.password().is_some() {
         return Err(FileError::UserInfo(Redacted::of(&url)));
     }
     let path = matches!(url.scheme(), "http" | "https").then(|| file_path(&url)).flatten();
     let path = path.ok_or_else(|| FileError::Path(Redacted::of(&url)))?;
-    let len_bytes = length(http, &url, line.sha256.0).await?;
-    let label = format!("spec.files[{index}]");
+    let (blob, method) = match asked.expected {
+        Some((digest, method)) => {
+            let len_bytes = length(http, &url, digest).await?;
+            (BlobRef { id: BlobId::from(digest), len_bytes }, method)
+        }
+        None if url.scheme() != "https" && !asked.insecure => {
+            return Err(FileError::Unvouched(Redacted::of(&url)));
+        }
+        None => {
+            let blob = match known(&path) {
+                Some(blob) => blob,
+                None => measured(http, &url).await?,
+            };
+            let method = if asked.insecure { Method::Unverified } else { Method::Transport };
+            (blob, method)
+        }
+    };
+    let by = match method {
+        Method::Transport => url.host_str().unwrap_or_default().to_owned(),
+        _ => asked.label.clone(),
+    };
+    let digest = asked.expected.map(|(digest, _)| digest);
     Ok(Artifact {
         name: path.to_string(),
         facts: Facts::File(FileFacts { path }),
-        blobs: vec![BlobRef { id: BlobId::from(line.sha256.0), len_bytes }],
-        wanted: vec![format!("{label}: {}", Redacted::of(&url))],
+        blobs: vec![blob],
+        wanted: vec![format!("{}: {}", asked.label, Redacted::of(&url))],
         origin: origin(url),
-        evidence: Evidence { method: Method::Waybill, by: label, digest: Some(line.sha256.0) },
+        evidence: Evidence { method, by, digest },
     })
+}
+
+async fn measured(http: &Http, url: &Url) -> Result<BlobRef, HttpError> {
+    let (len_bytes, digest) = http.measure(url).await?;
+    Ok(BlobRef { id: BlobId::from(digest), len_bytes })
 }
 
 /// The URL without its query, which may hold a token: it stays in the waybill alone.
@@ -114,6 +176,26 @@ mod tests {
         FileLine { url: url.clone(), sha256: HexDigest(Digest::of(bytes)) }
     }
 
+    fn bare(url: Url, insecure: bool) -> Asked {
+        Asked { url, expected: None, label: "files.list:1".to_owned(), insecure }
+    }
+
+    #[tokio::test]
+    async fn a_file_without_a_digest_is_pinned_when_first_seen_and_never_without_leave() {
+        let upstream = Upstream::start(|seen| ranged(seen, b"abc")).await;
+        let files = [bare(upstream.at("/a"), false), bare(upstream.at("/b"), true)];
+        let http = client(Network::default());
+        let found = resolve(&http, &files, |_| None).await;
+        assert!(found.failures[0].error.to_string().contains("has no checksum"));
+        let blob = BlobRef { id: BlobId::of(b"abc"), len_bytes: 3 };
+        assert_eq!(found.artifacts.len(), 1);
+        assert_eq!(found.artifacts[0].blobs, [blob]);
+        assert_eq!(found.artifacts[0].evidence.method, Method::Unverified);
+        let before = BlobRef { id: BlobId::of(b"before"), len_bytes: 6 };
+        let again = resolve(&http, &files[1..], |_| Some(before)).await;
+        assert_eq!(again.artifacts[0].blobs, [before]);
+    }
+
     #[tokio::test]
     async fn files_have_the_waybills_digest_and_the_servers_length() {
         let upstream = Upstream::start(|seen| match (seen.path.as_str(), seen.method.as_str()) {
@@ -133,7 +215,9 @@ mod tests {
             line(&with_user.join("/a").unwrap(), b"abc"),
             line(&upstream.at("/"), b"abc"),
         ];
-        let found = resolve(&client(Network::default()), &lines).await;
+        let asked: Vec<_> =
+            lines.iter().enumerate().map(|(i, line)| Asked::of_line(i, line)).collect();
+        let found = resolve(&client(Network::default()), &asked, |_| None).await;
 
         let host = upstream.authority();
         let blobs = vec![BlobRef { id: BlobId::of(b"abc"), len_bytes: 3 }];

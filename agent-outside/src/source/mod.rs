@@ -7,6 +7,7 @@
 
 pub mod apt;
 pub mod file;
+pub mod helm;
 pub mod http;
 pub mod oci;
 pub mod pypi;

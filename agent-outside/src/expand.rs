@@ -1,0 +1,158 @@
+//! Expands what a waybill says in few words into the files and images that it means.
+//!
+//! In:   a waybill, the files beside it that it names.
+//! Out:  [`Expanded`]: files and images with the line that wants each, and all that is wrong.
+
+use camino::Utf8Path;
+use gapferry_proto::{Kind, artifact::Method};
+
+use crate::{
+    lists::{self, Checksum, FileEntry, ListError, ListsLine, NameEntry},
+    source::{Failure, Verdict, file::Asked},
+    waybill::{ImageLine, Waybill},
+};
+
+/// What a waybill means.
+#[derive(Debug, Default)]
+pub struct Expanded {
+    pub files: Vec<Asked>,
+    /// Each with the line that wants it.
+    pub images: Vec<(String, ImageLine)>,
+    pub failures: Vec<Failure>,
+}
+
+/// Why a list cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}")]
+struct ReadError {
+    path: camino::Utf8PathBuf,
+    source: std::io::Error,
+}
+
+/// A reader of lists of one kind.
+type Parse<T> = fn(&str, &[u8]) -> Result<Vec<T>, Vec<ListError>>;
+
+/// Expands the lines of `waybill`, which lies in the folder `base`.
+pub fn expand(waybill: &Waybill, base: &Utf8Path) -> Expanded {
+    let spec = &waybill.spec;
+    let mut expanded = Expanded::default();
+    let files = spec.files.iter().enumerate();
+    expanded.files.extend(files.map(|(index, line)| Asked::of_line(index, line)));
+    let images = spec.images.iter().enumerate();
+    expanded.images.extend(images.map(|(i, line)| (format!("spec.images[{i}]"), line.clone())));
+    expanded.add_lists(&spec.lists, base);
+    expanded
+}
+
+impl Expanded {
+    fn add_lists(&mut self, lists: &ListsLine, base: &Utf8Path) {
+        if let Some(path) = &lists.files {
+            let entries = self.entries(Kind::File, path, base, lists::files);
+            let insecure = lists.insecure;
+            self.files.extend(entries.into_iter().map(|entry| file(path, &entry, insecure)));
+        }
+        if let Some(path) = &lists.images {
+            let entries = self.entries(Kind::Image, path, base, lists::images);
+            self.images.extend(entries.into_iter().map(|entry| image(path, entry, lists.insecure)));
+        }
+    }
+
+    /// The entries of a list; none of a list with an error.
+    fn entries<T>(
+        &mut self,
+        kind: Kind,
+        path: &Utf8Path,
+        base: &Utf8Path,
+        parse: Parse<T>,
+    ) -> Vec<T> {
+        let place = base.join(path);
+        let bytes = match lists::read(&place) {
+            Ok(bytes) => bytes,
+            Err(source) => {
+                self.fail(kind, path, ReadError { path: place, source });
+                return vec![];
+            }
+        };
+        parse(path.as_str(), &bytes).unwrap_or_else(|errors| {
+            errors.into_iter().for_each(|error| self.fail(kind, path, error));
+            vec![]
+        })
+    }
+
+    fn fail(
+        &mut self,
+        kind: Kind,
+        path: &Utf8Path,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) {
+        self.failures.push(Failure::new(kind, path.as_str(), Verdict::Configuration, error));
+    }
+}
+
+fn file(path: &Utf8Path, entry: &FileEntry, insecure: bool) -> Asked {
+    let expected = match entry.checksum {
+        Checksum::None => None,
+        Checksum::Sha256(digest) => Some((digest, Method::Waybill)),
+    };
+    let label = format!("{path}:{}", entry.line);
+    Asked { url: entry.url.clone(), expected, label, insecure }
+}
+
+fn image(path: &Utf8Path, entry: NameEntry, insecure: bool) -> (String, ImageLine) {
+    let line = ImageLine { reference: entry.name, named: None, platforms: vec![], insecure };
+    (format!("{path}:{}", entry.line), line)
+}
+
+#[cfg(test)]
+mod tests {
+    use gapferry_proto::Digest;
+
+    use super::*;
+
+    fn waybill(spec: &str) -> Waybill {
+        let head = "apiVersion: gapferry.dev/v1\nkind: Waybill\nmetadata: {name: w}\nspec:\n";
+        Waybill::parse(&format!("{head}{spec}")).unwrap()
+    }
+
+    #[test]
+    fn lists_become_files_and_images_that_say_which_line_wants_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = Utf8Path::from_path(folder.path()).unwrap();
+        let sum = "ab".repeat(32);
+        let files = format!("# kubespray\nhttps://h.example/a\n{sum}  https://h.example/b\n");
+        std::fs::write(base.join("files.list"), files).unwrap();
+        std::fs::write(base.join("images.list"), "registry.example/pause:3.10\n").unwrap();
+        let expanded =
+            expand(&waybill("  lists: {files: files.list, images: images.list}\n"), base);
+        let asked = |label: &str, url: &str, expected| Asked {
+            url: url.parse().unwrap(),
+            expected,
+            label: label.to_owned(),
+            insecure: false,
+        };
+        let digest: Digest = format!("sha256:{sum}").parse().unwrap();
+        let expected = [
+            asked("files.list:2", "https://h.example/a", None),
+            asked("files.list:3", "https://h.example/b", Some((digest, Method::Waybill))),
+        ];
+        assert_eq!(expanded.files, expected);
+        let image = ImageLine {
+            reference: "registry.example/pause:3.10".to_owned(),
+            named: None,
+            platforms: vec![],
+            insecure: false,
+        };
+        assert_eq!(expanded.images, [("images.list:1".to_owned(), image)]);
+        assert!(expanded.failures.is_empty());
+    }
+
+    #[test]
+    fn every_error_of_every_list_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::write(base.join("f"), "ftp://h.example/a\nnot a url at all\n").unwrap();
+        let expanded = expand(&waybill("  lists: {files: f, images: none}\n"), base);
+        let told: Vec<_> = expanded.failures.iter().map(|f| (f.kind, f.name.as_str())).collect();
+        assert_eq!(told, [(Kind::File, "f"), (Kind::File, "f"), (Kind::Image, "none")]);
+    }
+}

@@ -1,0 +1,529 @@
+//! Fetches charts, checks them, and finds their images.
+//!
+//! In:   a [`ChartLine`] of a waybill.
+//! Out:  [`Charts`]: the artifacts, the bytes that were read on the way, and hints on images.
+//!
+//! Thin on purpose: what bytes mean is decided in `index`, `pick`, `chart`, `prov` and `images`.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use camino::{Utf8Path, Utf8PathBuf};
+use gapferry_common::{
+    limit,
+    openpgp::verify::{self, Keyring, VerifyError},
+};
+use gapferry_proto::{
+    Artifact, BlobId, BlobRef, Digest, Facts, Kind, SafePath,
+    artifact::{ChartFacts, Evidence, Method},
+    limits,
+};
+use tokio::task;
+use url::Url;
+
+use super::{
+    bounds,
+    chart::{Chart, ChartError},
+    images::{Images, Row, guess::images_of_chart, manifest::images_of_manifest, values},
+    index::{Index, IndexError},
+    oci::{ChartManifest, OciError},
+    pack::{FolderError, pack, read_folder},
+    pick::{self, Pick, PickError},
+    prov::{Provenance, ProvenanceError},
+    reference::{Place, ReferenceError, Wish},
+    render::{self, RenderError, Rendering},
+    yaml::{self, Value, YamlError},
+};
+use crate::{
+    source::{
+        Failure, Found, Verdict,
+        http::{Http, HttpError, Redacted, Space},
+        oci::{
+            self, ImageError,
+            auth::{self, Lookup, Tokens, is_loopback},
+            registry::{Repository, Shelf},
+        },
+    },
+    waybill::{ChartLine, ImageLine},
+};
+
+/// What a line of charts leads to.
+#[derive(Debug, Default)]
+pub struct Charts {
+    pub found: Found,
+    /// Archives, provenance files and image manifests that were read: blobs of the artifacts.
+    pub kept: Vec<(BlobId, Bytes)>,
+    /// Images that the chart may pull, and nobody can tell; the user may add them to the waybill.
+    pub hints: Vec<Row>,
+    /// What could not be searched for images.
+    pub unread: Vec<String>,
+}
+
+/// Why a chart cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum HelmError {
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Pick(#[from] PickError),
+    #[error(transparent)]
+    Chart(#[from] ChartError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("cannot pack {0}")]
+    Pack(Utf8PathBuf, #[source] std::io::Error),
+    #[error("cannot read {0}")]
+    Read(Utf8PathBuf, #[source] std::io::Error),
+    #[error("{0} {1}")]
+    Values(Utf8PathBuf, #[source] YamlError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Manifest(#[from] OciError),
+    #[error(transparent)]
+    Provenance(#[from] ProvenanceError),
+    #[error("the signature of the provenance file does not count")]
+    Signature(#[source] VerifyError),
+    #[error("the line names a keyring, and the chart has no provenance file")]
+    Unsigned,
+    #[error("{0} is plain http, where anybody can change the bytes; use https or `insecure: true`")]
+    Plain(Redacted),
+    #[error("{what} hashes to {actual}, and the index says {expected}")]
+    Digest { what: Redacted, expected: Digest, actual: Digest },
+    #[error("name one whole version: a registry is not asked for its tags")]
+    NoTag,
+    #[error("{0} is not in charts/; run `helm dependency update` in the chart's folder")]
+    Missing(String),
+    #[error("{0:?} cannot be served; use plain path segments")]
+    Name(String),
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error("the registry did not give it")]
+    Told,
+    #[error("the work ended early")]
+    Ended(#[from] task::JoinError),
+}
+
+impl HelmError {
+    /// What the failure means for the run.
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Http(error) => error.verdict(),
+            Self::Image(error) => error.verdict(),
+            Self::Pick(PickError::NoChart { .. } | PickError::NoVersion { .. }) => Verdict::Missing,
+            Self::Reference(_)
+            | Self::Folder(_)
+            | Self::Pack(..)
+            | Self::Read(..)
+            | Self::Values(..)
+            | Self::Plain(_)
+            | Self::NoTag
+            | Self::Told
+            | Self::Missing(_)
+            | Self::Name(_)
+            | Self::Render(_) => Verdict::Configuration,
+            Self::Ended(_) => Verdict::Fault,
+            Self::Index(_)
+            | Self::Pick(_)
+            | Self::Chart(_)
+            | Self::Manifest(_)
+            | Self::Provenance(_)
+            | Self::Signature(_)
+            | Self::Unsigned
+            | Self::Digest { .. } => Verdict::Refused,
+        }
+    }
+}
+
+/// A chart whose bytes are here and checked.
+struct Held {
+    artifacts: Vec<Artifact>,
+    kept: Vec<(BlobId, Bytes)>,
+    archive: Bytes,
+    chart: Chart,
+}
+
+/// Resolves one line. `base` is the waybill's folder, `label` names the line in the reasons.
+///
+/// A failure is in the result; a chart whose images cannot be found is not carried half.
+pub async fn resolve(http: &Http, line: &ChartLine, base: &Utf8Path, label: &str) -> Charts {
+    let mut charts = Charts::default();
+    let name = line.name.clone().unwrap_or_else(|| line.repo.clone());
+    let wanted = format!("{label}: {name}");
+    if let Err(error) = resolve_into(&mut charts, http, line, base, &wanted).await {
+        charts.found.artifacts.clear();
+        charts.kept.clear();
+        if !matches!(error, HelmError::Told) {
+            let verdict = error.verdict();
+            charts.found.failures.push(Failure::new(Kind::Chart, name, verdict, error));
+        }
+    }
+    charts
+}
+
+async fn resolve_into(
+    charts: &mut Charts,
+    http: &Http,
+    line: &ChartLine,
+    base: &Utf8Path,
+    wanted: &str,
+) -> Result<(), HelmError> {
+    let keyring = keyring(line, base)?;
+    let held = match Place::of(line)? {
+        Place::Web { repo, name, wish } => {
+            web(http, line, &repo, &name, &wish, keyring.as_ref(), wanted).await?
+        }
+        Place::Registry { repository, name, wish } => {
+            registry(charts, http, line, base, &repository, &name, &wish, keyring.as_ref(), wanted)
+                .await?
+        }
+        Place::Archive(path) => archive(line, base, &path, wanted).await?,
+        Place::Folder(path) => folder(base, &path, wanted).await?,
+    };
+    if line.images {
+        let images = images(line, base, &held).await?;
+        charts.unread = images.unread;
+        for row in images.rows {
+            if row.proven {
+                image(charts, http, line, base, &row, &held.chart).await;
+            } else {
+                charts.hints.push(row);
+            }
+        }
+    }
+    charts.found.artifacts.extend(held.artifacts);
+    charts.kept.extend(held.kept);
+    Ok(())
+}
+
+fn keyring(line: &ChartLine, base: &Utf8Path) -> Result<Option<Keyring>, HelmError> {
+    let Some(file) = &line.keyring else { return Ok(None) };
+    let path = base.join(file);
+    let bytes = limit::read_file(&path, limits::KEYRING_LEN_BYTES_MAX)
+        .map_err(|source| HelmError::Read(path, source))?;
+    Keyring::parse(&bytes).map(Some).map_err(HelmError::Signature)
+}
+
+/// A chart of a classic repository.
+async fn web(
+    http: &Http,
+    line: &ChartLine,
+    repo: &Url,
+    name: &str,
+    wish: &Wish,
+    keyring: Option<&Keyring>,
+    wanted: &str,
+) -> Result<Held, HelmError> {
+    // A signed provenance file vouches for the bytes however they came.
+    let may_be_plain = line.insecure || keyring.is_some();
+    check_plain(http, repo, may_be_plain)?;
+    let index_url = pick::index_url(repo);
+    let index = http.get(&index_url, None, bounds::INDEX_LEN_BYTES_MAX).await?;
+    let index = task::spawn_blocking(move || Index::parse(&index.bytes)).await??;
+    let pick = pick::pick(&index, repo, name, wish)?;
+    let (url, archive) = first(http, &pick).await?;
+    if pick.digest.is_none() {
+        check_plain(http, &url, may_be_plain)?;
+    }
+    let actual = Digest::of(&archive);
+    if let Some(expected) = pick.digest.filter(|expected| *expected != actual) {
+        return Err(HelmError::Digest { what: Redacted::of(&url), expected, actual });
+    }
+    let provenance_url = pick::provenance_url(&url);
+    let given = http.get(&provenance_url, None, bounds::PROVENANCE_LEN_BYTES_MAX).await;
+    let file = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
+    let (provenance, signer) = match (given, keyring) {
+        (Ok(document), keyring) => {
+            let signer = check_provenance(&document.bytes, keyring, &pick, file, actual)?;
+            (Some(document.bytes), signer)
+        }
+        // Many servers answer 403 for what they do not have, so any answer counts as none.
+        (Err(HttpError::NotFound { .. }), Some(_)) => return Err(HelmError::Unsigned),
+        (Err(error), Some(_)) => return Err(error.into()),
+        (Err(_), None) => (None, None),
+    };
+    let bytes = archive.clone();
+    let chart = task::spawn_blocking(move || Chart::open(&bytes)).await??;
+    chart.check(Some(name), Some(&pick.version))?;
+    let (method, by) = match (signer, pick.digest) {
+        (Some(fingerprint), _) => (Method::HelmProvenance, fingerprint),
+        (None, Some(_)) => (Method::HelmIndex, Redacted::of(&index_url).to_string()),
+        (None, None) if url.scheme() == "https" => {
+            (Method::Transport, Redacted::of(&url).to_string())
+        }
+        (None, None) => (Method::Unverified, Redacted::of(&url).to_string()),
+    };
+    let evidence = Evidence { method, by, digest: pick.digest };
+    let origin = Redacted::of(&url).to_string();
+    held(&served_as(repo)?, chart, archive, provenance, origin, evidence, wanted)
+}
+
+/// Refuses plain http unless it leads to this machine, to a mirror of the configuration's, or
+/// the line accepts it.
+fn check_plain(http: &Http, url: &Url, may_be_plain: bool) -> Result<(), HelmError> {
+    let is_fine = url.scheme() == "https"
+        || may_be_plain
+        || is_loopback(url)
+        || http.is_mirrored(url, Space::Web);
+    if is_fine { Ok(()) } else { Err(HelmError::Plain(Redacted::of(url))) }
+}
+
+/// The archive at the first URL that has it.
+async fn first(http: &Http, pick: &Pick) -> Result<(Url, Bytes), HelmError> {
+    let mut failed = None;
+    for url in &pick.urls {
+        match http.get(url, None, bounds::CHART_LEN_BYTES_MAX).await {
+            Ok(document) => return Ok((url.clone(), document.bytes)),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
+    }
+    Err(failed.expect("a pick has a URL, and each was tried").into())
+}
+
+/// Checks a provenance file; the fingerprint of its signer, where a keyring was asked.
+fn check_provenance(
+    bytes: &[u8],
+    keyring: Option<&Keyring>,
+    pick: &Pick,
+    file: &str,
+    actual: Digest,
+) -> Result<Option<String>, HelmError> {
+    let (provenance, signer) = match keyring {
+        Some(keyring) => {
+            let verified =
+                verify::verify_cleartext(keyring, bytes).map_err(HelmError::Signature)?;
+            (Provenance::of_text(&verified.text)?, verified.fingerprints.into_iter().next())
+        }
+        None => (Provenance::of_unverified(bytes)?, None),
+    };
+    provenance.check(&pick.name, &pick.version, file, actual)?;
+    Ok(signer)
+}
+
+/// A chart of a registry is carried as the image that it is there, so that `helm pull oci://`
+/// finds it inside; `oci` resolves it.
+#[expect(clippy::too_many_arguments, reason = "one call, of one line's parts")]
+async fn registry(
+    charts: &mut Charts,
+    http: &Http,
+    line: &ChartLine,
+    base: &Utf8Path,
+    repository: &str,
+    name: &str,
+    wish: &Wish,
+    keyring: Option<&Keyring>,
+    wanted: &str,
+) -> Result<Held, HelmError> {
+    let tag = wish.tag().ok_or(HelmError::NoTag)?;
+    let image = ImageLine {
+        reference: format!("{repository}:{tag}"),
+        named: None,
+        platforms: Vec::new(),
+        insecure: line.insecure,
+    };
+    let mut resolved = oci::resolve(http, &image, base, wanted).await;
+    if let Some(failure) = resolved.found.failures.pop() {
+        charts.found.failures.push(failure);
+    }
+    let Some(artifact) = resolved.found.artifacts.first() else {
+        return Err(HelmError::Told); // the failure of `oci` says why
+    };
+    let root = resolved.manifests.first().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+    let manifest = ChartManifest::parse(&root)?;
+    let url = artifact.origin.rsplit_once("/manifests/").and_then(|(url, _)| url.parse().ok());
+    let url: Url = url.ok_or_else(|| HelmError::Name(artifact.origin.clone()))?;
+    let tokens = Tokens::new(auth::logins as Lookup);
+    let from = Repository::at(http, &tokens, url);
+    let archive = blob(&from, manifest.archive, bounds::CHART_LEN_BYTES_MAX).await?;
+    let bytes = archive.clone();
+    let chart = task::spawn_blocking(move || Chart::open(&bytes)).await??;
+    let version = wish.text.as_deref();
+    chart.check(Some(name), version)?;
+    match (keyring, manifest.provenance) {
+        (Some(_), None) => return Err(HelmError::Unsigned),
+        (None, _) => {}
+        (Some(keyring), Some(provenance)) => {
+            let bytes = blob(&from, provenance, bounds::PROVENANCE_LEN_BYTES_MAX).await?;
+            let verified =
+                verify::verify_cleartext(keyring, &bytes).map_err(HelmError::Signature)?;
+            let (name, version) = (&chart.meta.name, &chart.meta.version);
+            let file = format!("{name}-{version}.tgz");
+            let read = Provenance::of_text(&verified.text)?;
+            read.check(name, version, &file, manifest.archive.id.digest())?;
+        }
+    }
+    Ok(Held { artifacts: resolved.found.artifacts, kept: resolved.manifests, archive, chart })
+}
+
+async fn blob(from: &Repository<'_>, blob: BlobRef, max: u64) -> Result<Bytes, HelmError> {
+    let dir = tempfile::tempdir().map_err(|e| HelmError::Read("a temporary folder".into(), e))?;
+    let path = Utf8PathBuf::from_path_buf(dir.path().join("blob"))
+        .map_err(|path: PathBuf| HelmError::Name(path.display().to_string()))?;
+    from.download(Shelf::Blobs, blob, &path, &|_| {}).await?;
+    let bytes = limit::read_file(&path, max).map_err(|source| HelmError::Read(path, source))?;
+    Ok(bytes.into())
+}
+
+async fn archive(
+    line: &ChartLine,
+    base: &Utf8Path,
+    path: &Utf8Path,
+    wanted: &str,
+) -> Result<Held, HelmError> {
+    let full = base.join(path);
+    let read = task::spawn_blocking(move || {
+        let bytes = limit::read_file(&full, bounds::CHART_LEN_BYTES_MAX);
+        let bytes = bytes.map_err(|source| HelmError::Read(full, source))?;
+        let chart = Chart::open(&bytes)?;
+        Ok::<_, HelmError>((Bytes::from(bytes), chart))
+    });
+    let (bytes, chart) = read.await??;
+    chart.check(line.name.as_deref(), line.version.as_deref())?;
+    local(chart, bytes, path, wanted)
+}
+
+async fn folder(base: &Utf8Path, path: &Utf8Path, wanted: &str) -> Result<Held, HelmError> {
+    let full = base.join(path);
+    let read = task::spawn_blocking(move || {
+        let files = read_folder(&full)?;
+        let chart = Chart::of_files(files.clone())?;
+        if let Some(missing) = chart.missing().first() {
+            return Err(HelmError::Missing(missing.name.clone()));
+        }
+        let bytes =
+            pack(&chart.meta.name, &files).map_err(|source| HelmError::Pack(full, source))?;
+        Ok((Bytes::from(bytes), chart))
+    });
+    let (bytes, chart) = read.await??;
+    local(chart, bytes, path, wanted)
+}
+
+/// A chart from this machine's disk: whoever wrote the waybill vouches for it.
+fn local(chart: Chart, bytes: Bytes, path: &Utf8Path, wanted: &str) -> Result<Held, HelmError> {
+    let digest = Some(Digest::of(&bytes));
+    let evidence = Evidence { method: Method::Waybill, by: wanted.to_owned(), digest };
+    let below: SafePath = "local".parse().expect("a plain word is a path");
+    held(&below, chart, bytes, None, format!("file:{path}"), evidence, wanted)
+}
+
+fn held(
+    repository: &SafePath,
+    chart: Chart,
+    archive: Bytes,
+    provenance: Option<Bytes>,
+    origin: String,
+    evidence: Evidence,
+    wanted: &str,
+) -> Result<Held, HelmError> {
+    let whole = |bytes: &Bytes| BlobRef { id: BlobId::of(bytes), len_bytes: bytes.len() as u64 };
+    let meta = &chart.meta;
+    let file = format!("{}-{}.tgz", meta.name, meta.version);
+    let filename: SafePath = file.parse().map_err(|_| HelmError::Name(file.clone()))?;
+    let parts = std::iter::once(archive.clone()).chain(provenance);
+    let kept: Vec<_> = parts.map(|bytes| (BlobId::of(&bytes), bytes)).collect();
+    let artifact = Artifact {
+        name: format!("{repository}/{}-{}", meta.name, meta.version),
+        facts: Facts::Chart(ChartFacts {
+            repository: repository.clone(),
+            chart: meta.name.clone(),
+            version: meta.version.clone(),
+            filename,
+            app_version: meta.app_version.clone(),
+        }),
+        blobs: kept.iter().map(|(_, bytes)| whole(bytes)).collect(),
+        origin,
+        evidence,
+        wanted: vec![wanted.to_owned()],
+    };
+    Ok(Held { artifacts: vec![artifact], kept, archive, chart })
+}
+
+/// What a repository is called below `/helm/`: its host and path.
+fn served_as(repo: &Url) -> Result<SafePath, HelmError> {
+    let wrong = || HelmError::Name(Redacted::of(repo).to_string());
+    let host = repo.host_str().ok_or_else(wrong)?;
+    let port = repo.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{host}{port}{}", repo.path().trim_end_matches('/')).parse().map_err(|_| wrong())
+}
+
+/// The images of a chart: proven by rendering where there is a helm, else guessed.
+async fn images(line: &ChartLine, base: &Utf8Path, held: &Held) -> Result<Images, HelmError> {
+    let base = std::path::absolute(base)
+        .ok()
+        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
+        .unwrap_or_else(|| base.to_owned());
+    let values: Vec<Utf8PathBuf> = line.values.iter().map(|file| base.join(file)).collect();
+    let (line, archive, chart) = (line.clone(), held.archive.clone(), held.chart.clone());
+    let found = task::spawn_blocking(move || {
+        match render::find_helm(std::env::var_os("PATH").as_deref()) {
+            Some(helm) => rendered(&helm, &line, &values, &archive),
+            None => guessed(&line, &values, &chart),
+        }
+    });
+    found.await?
+}
+
+fn rendered(
+    helm: &Utf8Path,
+    line: &ChartLine,
+    values: &[Utf8PathBuf],
+    archive: &[u8],
+) -> Result<Images, HelmError> {
+    let failed = |source| HelmError::Read("a temporary folder".into(), source);
+    let dir = tempfile::tempdir().map_err(failed)?;
+    let path = Utf8PathBuf::from_path_buf(dir.path().join("chart.tgz"))
+        .map_err(|path: PathBuf| HelmError::Name(path.display().to_string()))?;
+    std::fs::write(&path, archive).map_err(failed)?;
+    let text = render::render(
+        helm,
+        &Rendering {
+            release: "release",
+            archive: &path,
+            values,
+            set: &line.set,
+            kube_version: line.kube_version.as_deref(),
+            api_versions: &line.api_versions,
+            namespace: line.namespace.as_deref(),
+        },
+    )?;
+    Ok(images_of_manifest(&text))
+}
+
+fn guessed(line: &ChartLine, files: &[Utf8PathBuf], chart: &Chart) -> Result<Images, HelmError> {
+    let mut overlays: Vec<Value> = Vec::new();
+    for file in files {
+        let bytes = limit::read_file(file, bounds::VALUES_LEN_BYTES_MAX)
+            .map_err(|source| HelmError::Read(file.clone(), source))?;
+        overlays.push(yaml::document(&bytes).map_err(|e| HelmError::Values(file.clone(), e))?);
+    }
+    overlays.extend(line.set.iter().filter_map(|setting| values::of_setting(setting)));
+    let mut images = images_of_chart(chart, &overlays);
+    images.unread.push("there is no helm on PATH, so the chart was searched without it".to_owned());
+    Ok(images)
+}
+
+/// Resolves one proven image.
+async fn image(
+    charts: &mut Charts,
+    http: &Http,
+    line: &ChartLine,
+    base: &Utf8Path,
+    row: &Row,
+    chart: &Chart,
+) {
+    let image = ImageLine {
+        reference: row.reference.clone(),
+        named: None,
+        platforms: line.platforms.clone(),
+        insecure: line.insecure,
+    };
+    let label = format!("chart {} {}, {}", chart.meta.name, chart.meta.version, row.place);
+    let resolved = oci::resolve(http, &image, base, &label).await;
+    charts.found.artifacts.extend(resolved.found.artifacts);
+    charts.found.failures.extend(resolved.found.failures);
+    charts.kept.extend(resolved.manifests);
+}

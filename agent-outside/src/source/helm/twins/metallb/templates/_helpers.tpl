@@ -1,0 +1,3 @@
+{{- define "metallb.speakerImage" -}}
+{{ .Values.speaker.image.repository }}:{{ .Values.speaker.image.tag | default .Chart.AppVersion }}
+{{- end }}
