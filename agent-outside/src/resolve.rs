@@ -9,7 +9,7 @@ use gapferry_proto::{Artifact, BlobRef, Kind};
 use crate::{
     expand::{Expanded, expand},
     lock::Lock,
-    source::{Failure, Found, Verdict, apt, file, helm, http::Http, oci, pypi},
+    source::{Failure, Found, Verdict, apt, file, helm, http::Http, oci, pypi, yum},
     waybill::Waybill,
 };
 
@@ -69,6 +69,13 @@ pub async fn resolve(
             |row: helm::images::Row| format!("spec.charts[{i}]: {} ({})", row.reference, row.place);
         all.hints.extend(charts.hints.into_iter().map(hint));
         all.hints.extend(charts.unread);
+    }
+    for (i, line) in spec.yum.iter().enumerate() {
+        let yum = yum::resolve(http, line, base, &format!("spec.yum[{i}]")).await;
+        for (_, bytes) in &yum.kept {
+            store.put(bytes)?;
+        }
+        all.take(yum.found);
     }
     for (i, line) in spec.apt.iter().enumerate() {
         all.take(apt::resolve(http, line, base, &format!("spec.apt[{i}]")).await);

@@ -11,7 +11,10 @@ use gapferry_proto::{Digest, SafePath, SiteName, Target};
 use serde::Deserialize;
 use url::Url;
 
-pub use self::{chart::ChartLine, yum::YumLine};
+pub use self::{
+    chart::ChartLine,
+    yum::{Minimal, YumLine},
+};
 use crate::lists::ListsLine;
 
 /// Why a text is no waybill.

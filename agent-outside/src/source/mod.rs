@@ -11,6 +11,7 @@ pub mod helm;
 pub mod http;
 pub mod oci;
 pub mod pypi;
+pub mod yum;
 
 use gapferry_proto::{Artifact, Kind};
 
