@@ -12,6 +12,7 @@ mod encodings;
 mod expand;
 mod fetch;
 mod home;
+mod kubespray;
 mod leaves;
 mod ledger;
 mod licence;
