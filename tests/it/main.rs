@@ -9,6 +9,7 @@ mod delta_faults;
 mod first_transfer;
 mod heal;
 mod help;
+mod kubespray;
 mod power_cut;
 mod refusal;
 mod rollback;

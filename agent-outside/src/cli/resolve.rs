@@ -68,10 +68,10 @@ pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<E
     Ok(exit_of_failures(&resolved.failures))
 }
 
-/// Names the images that charts may pull and that nothing proves.
+/// Names what is doubtful, and the images that charts may pull and that nothing proves.
 pub fn say_hints(global: &Global, hints: &[String]) {
     if !hints.is_empty() {
-        global.say("Not proven, and not carried unless `images:` names them:");
+        global.say("Doubtful or not proven, and not carried unless a line names it:");
         hints.iter().for_each(|hint| global.say(format!("  {hint}")));
     }
 }
