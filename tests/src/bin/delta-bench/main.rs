@@ -13,6 +13,7 @@ mod debian;
 mod forms;
 mod golang;
 mod gzip;
+mod keep;
 mod measure;
 mod ours;
 mod peel;
@@ -33,6 +34,7 @@ use flate2::{Compression, write::GzEncoder};
 use crate::{
     artifact::{Artifact, Hop},
     corpus::{Corpus, Wanted},
+    keep::Kept,
     peers::Peers,
     table::{Report, Row},
 };
@@ -64,6 +66,9 @@ struct Args {
     /// What the export is told to spend
     #[arg(long, default_value = "balanced")]
     effort: String,
+    /// Keep what is measured in this file, and measure nothing that stands in it already
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
     /// How the result is printed
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -136,25 +141,38 @@ fn measure_all(args: &Args, hops: Vec<Hop>, left_out: Vec<String>) -> anyhow::Re
         eprintln!("Building both agents.");
         tests::agents::folder();
     }
+    let mut kept = args.keep.as_deref().map_or_else(|| Ok(Kept::default()), Kept::open)?;
     let mut rows = vec![];
     for hop in hops {
         eprintln!("measuring {} …", hop.name);
-        rows.push(measure(args, hop, &mut peers)?);
+        rows.push(measure(args, hop, &mut peers, &mut kept)?);
     }
     Ok(Report { rows, peers: peers.present, absent: peers.absent, left_out })
 }
 
-fn measure(args: &Args, hop: Hop, peers: &mut Peers) -> anyhow::Result<Row> {
+fn measure(args: &Args, hop: Hop, peers: &mut Peers, kept: &mut Kept) -> anyhow::Result<Row> {
     let (mut published_bytes, mut gzip_bytes) = (0, 0);
     for pair in &hop.pairs {
         published_bytes += pair.new.published_bytes()?;
         gzip_bytes += gzip_len_bytes(&pair.new)?;
     }
-    let ours = (!args.without_ours)
-        .then(|| ours::carry(&hop, &args.effort).map_err(|error| format!("{error:#}")));
-    let outcomes =
-        peers.present.clone().into_iter().map(|peer| (peer, peers.measure(peer, &hop))).collect();
+    let mut ours = None;
+    if !args.without_ours {
+        let carry = || ours::carry(&hop, &args.effort).map_err(|error| format!("{error:#}"));
+        ours = Some(kept.or_measure(&hop.name, &own_name(&args.effort)?, carry)?);
+    }
+    let mut outcomes = vec![];
+    for peer in peers.present.clone() {
+        let outcome = kept.or_measure(&hop.name, peer.name(), || peers.measure(peer, &hop))?;
+        outcomes.push((peer, outcome));
+    }
     Ok(Row { hop, published_bytes, gzip_bytes, ours, peers: outcomes })
+}
+
+/// What our own figures are kept under: they are those of one build.
+fn own_name(effort: &str) -> anyhow::Result<String> {
+    let agent = fs::read(tests::agents::outside()).context("cannot read the agent")?;
+    Ok(format!("ours {effort} {}", &tests::fixtures::sha256(&agent)[..12]))
 }
 
 /// What an artifact would weigh as upstream publishes it: a bare file in a gzip of level 6.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a hop needed, and the agents' own words.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub struct Carried {
     pub figure: Figure,
     pub export: Value,

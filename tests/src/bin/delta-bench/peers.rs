@@ -38,7 +38,7 @@ pub enum Peer {
 }
 
 /// What a tool needed for a hop.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub struct Figure {
     pub bytes: u64,
     pub make: Cost,
