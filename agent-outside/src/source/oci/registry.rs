@@ -163,6 +163,11 @@ impl<'a> Repository<'a> {
         let url = self.part(&format!("manifests/{tag}"));
         match absent(self.ask(&url, Some(ACCEPT), true, None).await) {
             Ok(None) => return Ok(None),
+            // Some answer so for what they do not have; they gave the image itself.
+            Err(ImageError::Http(HttpError::Denied { status: 403, url, .. })) => {
+                tracing::warn!(%url, "taken as absent (HTTP 403)");
+                return Ok(None);
+            }
             // Some servers know no HEAD.
             Ok(Some(_)) | Err(ImageError::Http(HttpError::Status { .. })) => {}
             Err(error) => return Err(error),

@@ -226,6 +226,14 @@ async fn what_is_no_list_of_referrers_is_none() {
         let images = resolved(&line(&upstream), "/nowhere".into(), Network::default()).await;
         assert_eq!(images.found.artifacts.len(), 1, "{answer}: {images:?}");
     }
+    let stall = Stall::new(true);
+    let upstream = Upstream::start(move |seen| match seen.path.contains("sha256-") {
+        true => StatusCode::FORBIDDEN.into_response(),
+        false => stall.answer(seen),
+    })
+    .await;
+    let images = resolved(&line(&upstream), "/nowhere".into(), Network::default()).await;
+    assert_eq!(images.found.artifacts.len(), 1, "{images:?}");
     let stall = Stall::new(false);
     let upstream = Upstream::start(move |seen| match seen.path.contains("/referrers/") {
         true => (StatusCode::SEE_OTHER, [(header::LOCATION, "/people")]).into_response(),
