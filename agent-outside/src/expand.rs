@@ -123,7 +123,7 @@ fn file(path: &Utf8Path, entry: &FileEntry, insecure: bool) -> Asked {
 }
 
 fn image(path: &Utf8Path, entry: NameEntry, insecure: bool) -> (String, ImageLine) {
-    let line = ImageLine { reference: entry.name, named: None, platforms: vec![], insecure };
+    let line = ImageLine { insecure, ..ImageLine::of(entry.name) };
     (format!("{path}:{}", entry.line), line)
 }
 
@@ -160,12 +160,7 @@ mod tests {
             asked("files.list:3", "https://h.example/b", Some((digest, Method::Waybill))),
         ];
         assert_eq!(expanded.files, expected);
-        let image = ImageLine {
-            reference: "registry.example/pause:3.10".to_owned(),
-            named: None,
-            platforms: vec![],
-            insecure: false,
-        };
+        let image = ImageLine::of("registry.example/pause:3.10");
         assert_eq!(expanded.images, [("images.list:1".to_owned(), image)]);
         assert!(expanded.failures.is_empty());
     }

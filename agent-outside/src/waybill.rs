@@ -120,6 +120,43 @@ pub struct ImageLine {
     /// Whether plain HTTP may be used though no digest stands in `ref`.
     #[serde(default)]
     pub insecure: bool,
+    /// Whether signatures, attestations, SBOMs and whatever else refers to it come along.
+    #[serde(default = "yes")]
+    pub referrers: bool,
+    /// Whose signature the image must have.
+    pub require: Option<Require>,
+}
+
+/// What an image must have to be carried.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Require {
+    /// File of the public key with which cosign must have signed it.
+    pub cosign_key: camino::Utf8PathBuf,
+}
+
+impl ImageLine {
+    /// The line that says nothing but a reference.
+    pub fn of(reference: impl Into<String>) -> Self {
+        Self {
+            reference: reference.into(),
+            named: None,
+            platforms: Vec::new(),
+            insecure: false,
+            referrers: true,
+            require: None,
+        }
+    }
+
+    /// The rule of waybills that this line breaks.
+    fn broken_rule(&self) -> Option<&'static str> {
+        (self.require.is_some() && !self.referrers)
+            .then_some("`require` needs the signature that `referrers: false` leaves behind")
+    }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Debian packages and all that they depend on.
@@ -216,6 +253,11 @@ impl Spec {
                 continue;
             };
             return Err(WaybillError::Rule { line: format!("spec.apt[{i}]"), rule });
+        }
+        for (i, line) in self.images.iter().enumerate() {
+            if let Some(rule) = line.broken_rule() {
+                return Err(WaybillError::Rule { line: format!("spec.images[{i}]"), rule });
+            }
         }
         for (i, line) in self.yum.iter().enumerate() {
             if let Some(rule) = line.broken_rule() {

@@ -108,6 +108,25 @@ pub const OCI_MANIFEST_LEN_BYTES_MAX: u64 = 4 << 20;
 /// with an attestation each, has 33.
 pub const IMAGE_MANIFESTS_MAX: usize = 1024;
 
+/// Most pages of one list of a registry. Those that give the shortest have 50 entries in each, so
+/// this is some fifty thousand.
+pub const LIST_PAGES_MAX: usize = 1024;
+
+/// Most tags of one repository: 100,000. Those with a tag for each nightly build have some ten
+/// thousand.
+pub const TAGS_MAX: usize = 100_000;
+
+/// Longest page of a list of tags, in bytes: 32 MiB. Some registries give all tags in one, with
+/// some 200 bytes on what each leads to.
+pub const TAGS_LEN_BYTES_MAX: u64 = 32 << 20;
+
+/// Longest public key file, in bytes: 64 KiB. One in PEM has 200.
+pub const PUBLIC_KEY_LEN_BYTES_MAX: u64 = 64 << 10;
+
+/// Longest payload that a signature of an image covers, in bytes: 64 KiB. It names an image and
+/// has some 300.
+pub const SIGNED_PAYLOAD_LEN_BYTES_MAX: u64 = 64 << 10;
+
 /// Longest answer of a registry's token server, in bytes: 256 KiB. A token is a header's value,
 /// and servers take headers of some 16 KiB.
 pub const REGISTRY_TOKEN_LEN_BYTES_MAX: u64 = 256 << 10;

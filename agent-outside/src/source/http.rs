@@ -174,6 +174,22 @@ impl Http {
         }
     }
 
+    /// The headers of a resource, without fetching it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Http::get`].
+    pub async fn head(&self, ask: &Ask<'_>) -> Result<HeaderMap, HttpError> {
+        let mut waits = self.waits();
+        loop {
+            let answered = self.send(Method::HEAD, ask, HeaderMap::new()).await;
+            match answered.and_then(Answer::successful) {
+                Ok(answer) => return Ok(answer.response.headers().clone()),
+                Err(failed) => waits.wait(failed).await?,
+            }
+        }
+    }
+
     async fn try_get(
         &self,
         ask: &Ask<'_>,
@@ -398,7 +414,9 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// Decides whether a redirect is followed: at most [`REDIRECTS_MAX`], and never out of TLS.
+/// Decides whether a redirect is followed: at most [`REDIRECTS_MAX`], never out of TLS, and for a
+/// registry's list of referrers only to such a list. A registry that has none may redirect to a
+/// page for people, which is slow to say that it is not what was asked for.
 fn check_redirect(previous: &[Url], next: &Url) -> Result<(), &'static str> {
     if REDIRECTS_MAX < previous.len() {
         return Err("more than 10 redirects");
@@ -406,6 +424,10 @@ fn check_redirect(previous: &[Url], next: &Url) -> Result<(), &'static str> {
     let from_tls = previous.last().is_some_and(|url| url.scheme() == "https");
     if from_tls && next.scheme() != "https" {
         return Err("a redirect from https to plain http");
+    }
+    let is_list = |url: &Url| url.path().starts_with("/v2/") && url.path().contains("/referrers/");
+    if previous.last().is_some_and(is_list) && !is_list(next) {
+        return Err("a redirect from a list of referrers to something else");
     }
     Ok(())
 }

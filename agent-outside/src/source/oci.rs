@@ -10,46 +10,51 @@
 //! |---------------------------------------|--------------------------------------------------|
 //! | other bytes than the digest asked for | [`check`], `Repository::root`                    |
 //! | a manifest without end                | `limits::OCI_MANIFEST_LEN_BYTES_MAX`             |
-//! | indexes in indexes without end        | [`DEPTH_MAX`], `limits::IMAGE_MANIFESTS_MAX`     |
+//! | indexes in indexes without end        | `tree::DEPTH_MAX`, `limits::IMAGE_MANIFESTS_MAX` |
 //! | a document that reads in two ways     | `manifest::parse`                                |
 //! | one blob with two lengths             | `Tree::add`                                      |
 //! | a realm that collects passwords       | `auth`: https only, as the registry itself       |
+//! | anything beside the image             | `referrers` has a table of its own               |
 
 pub mod auth;
+mod cosign;
+mod ground;
 pub mod layout;
 pub mod manifest;
+mod pages;
 pub mod platform;
 pub mod reference;
+mod referrers;
 pub mod registry;
 #[cfg(test)]
 mod tests;
-
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod tree;
 
 use bytes::Bytes;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use gapferry_common::limit;
 use gapferry_proto::{
     Artifact, BlobId, BlobRef, Digest, Facts, Kind,
-    artifact::{Evidence, ImageFacts, ManifestRef, Method},
+    artifact::{Evidence, ImageFacts, Method},
     limits,
 };
 
 use self::{
     auth::{AuthError, Lookup, Tokens},
+    cosign::{Flaw, Key, KeyError},
+    ground::Ground,
     layout::{Layout, LayoutError},
-    manifest::{Child, Content, ManifestError},
+    manifest::ManifestError,
     platform::{Platform, PlatformError},
     reference::{Image, Place, ReferenceError},
-    registry::{Raw, Repository},
+    registry::Repository,
+    tree::Tree,
 };
 use super::{
     Failure, Found, Verdict,
-    http::{Http, HttpError},
+    http::{Http, HttpError, Redacted},
 };
 use crate::waybill::ImageLine;
-
-/// Most indexes on the way from the root to a manifest.
-const DEPTH_MAX: usize = 3;
 
 /// What a line of images leads to.
 #[derive(Debug, Default)]
@@ -80,10 +85,26 @@ pub enum ImageError {
     Length { id: BlobId, expected: u64, actual: u64 },
     #[error("has no {}; it has {has}", list(missing))]
     NoPlatform { missing: Vec<Platform>, has: String },
-    #[error("has indexes within indexes more than {DEPTH_MAX} deep")]
+    #[error("has indexes within indexes more than {} deep", tree::DEPTH_MAX)]
     TooDeep,
     #[error("has more than {} manifests", limits::IMAGE_MANIFESTS_MAX)]
     TooMany,
+    #[error("{id} is listed as a referrer of {subject} and does not name it")]
+    Subject { id: BlobId, subject: BlobId },
+    #[error("{url} goes on without end, or in a circle")]
+    Endless { url: Redacted },
+    #[error("{url} {source}")]
+    Listed { url: Redacted, source: ManifestError },
+    #[error("{url} is no list of tags")]
+    List { url: Redacted, source: serde_json::Error },
+    #[error("has more than {} tags", limits::TAGS_MAX)]
+    TooManyTags,
+    #[error("cannot read {path}")]
+    KeyFile { path: Utf8PathBuf, source: std::io::Error },
+    #[error("{path} {source}")]
+    Key { path: Utf8PathBuf, source: KeyError },
+    #[error("has no cosign signature of the required key; it has {}", all(flaws))]
+    Unsigned { flaws: Vec<Flaw> },
 }
 
 impl ImageError {
@@ -93,7 +114,11 @@ impl ImageError {
             Self::Http(error) | Self::Auth(AuthError::Token { source: error, .. }) => {
                 error.verdict()
             }
-            Self::Reference(_) | Self::Platform(_) | Self::Auth(_) => Verdict::Configuration,
+            Self::Reference(_)
+            | Self::Platform(_)
+            | Self::Auth(_)
+            | Self::KeyFile { .. }
+            | Self::Key { .. } => Verdict::Configuration,
             Self::Layout(LayoutError::Several { .. }) => Verdict::Configuration,
             Self::Layout(LayoutError::Missing { .. } | LayoutError::NoTag { .. })
             | Self::NoPlatform { .. } => Verdict::Missing,
@@ -103,7 +128,13 @@ impl ImageError {
             | Self::Digest { .. }
             | Self::Length { .. }
             | Self::TooDeep
-            | Self::TooMany => Verdict::Refused,
+            | Self::TooMany
+            | Self::Subject { .. }
+            | Self::Endless { .. }
+            | Self::Listed { .. }
+            | Self::List { .. }
+            | Self::TooManyTags
+            | Self::Unsigned { .. } => Verdict::Refused,
         }
     }
 
@@ -115,9 +146,25 @@ impl ImageError {
 
 /// Resolves one image line. `base` is the waybill's folder, `label` the name of the line.
 ///
-/// A failure is in the result, with the verdict that it means for the run.
+/// The image comes first, then what is found beside it by tag. A failure is in the result, with
+/// the verdict that it means for the run.
 pub async fn resolve(http: &Http, line: &ImageLine, base: &Utf8Path, label: &str) -> Images {
     resolve_as(http, line, base, label, auth::logins).await
+}
+
+/// The tags of the repository that a line names.
+///
+/// # Errors
+///
+/// [`ImageError`]; a layout on disk is not asked.
+pub async fn tags(http: &Http, line: &ImageLine) -> Result<Vec<String>, ImageError> {
+    match Place::of(line)? {
+        Place::Registry(image) => {
+            let tokens = Tokens::new(auth::logins as Lookup);
+            Repository::reach_tags(http, &tokens, &image, line.insecure).await
+        }
+        Place::Layout { .. } => Ok(Vec::new()),
+    }
 }
 
 async fn resolve_as(
@@ -128,9 +175,7 @@ async fn resolve_as(
     lookup: Lookup,
 ) -> Images {
     match image(http, line, base, label, lookup).await {
-        Ok((artifact, manifests)) => {
-            Images { found: Found { artifacts: vec![artifact], failures: Vec::new() }, manifests }
-        }
+        Ok(images) => images,
         Err(error) => {
             let verdict = error.verdict();
             let failure = Failure::new(Kind::Image, &line.reference, verdict, error);
@@ -146,192 +191,75 @@ async fn image(
     base: &Utf8Path,
     label: &str,
     lookup: Lookup,
-) -> Result<(Artifact, Vec<(BlobId, Bytes)>), ImageError> {
+) -> Result<Images, ImageError> {
     let wishes = line.platforms.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?;
+    let key = key(line, base)?;
     let tokens = Tokens::new(lookup);
-    let (image, origin, tree) = match Place::of(line)? {
+    let (image, ground, root) = match Place::of(line)? {
         Place::Registry(image) => {
             let (repository, root) =
                 Repository::reach(http, &tokens, &image, line.insecure).await?;
-            let origin = format!("{}/manifests/{}", repository.url, image.asked());
-            let tree = Tree::grow(&Ground::Registry(repository), root, &wishes).await?;
-            (image, origin, tree)
+            (image, Ground::Registry(repository), root)
         }
         Place::Layout { dir, tag, image } => {
             let layout = Layout { dir: base.join(&dir) };
             let root = layout.root(tag.as_deref())?;
-            let tree = Tree::grow(&Ground::Layout(layout.clone()), root, &wishes).await?;
-            tree.leaves.iter().try_for_each(|blob| layout.check_blob(*blob))?;
-            (image, format!("oci:{dir}"), tree)
+            (image, Ground::Layout { layout, dir }, root)
         }
     };
+    let mut tree = Tree::grow(&ground, root, &wishes).await?;
+    let companions =
+        if line.referrers { referrers::follow(&ground, &mut tree).await? } else { Vec::new() };
+    let origin = ground.origin(&image.asked());
+    let mut by = origin.clone();
+    if let Some((path, key)) = key {
+        referrers::verify(&ground, &key, &tree, &companions).await?;
+        by = format!("{origin}, signed with {path}");
+    }
+    ground.check(&tree)?;
     let wanted = format!("{label}: {}", line.reference);
-    Ok((artifact(&image, origin, wanted, &tree), tree.kept()))
+    let mut images = Images::default();
+    images.found.artifacts.push(artifact(&image, origin, by, wanted, &tree));
+    images.manifests.extend(tree.kept());
+    for one in companions {
+        ground.check(&one.tree)?;
+        let tag = one.scheme.tag(one.subject);
+        let origin = ground.origin(&tag);
+        let wanted = format!("{} of {}", one.scheme.word(), image.name());
+        let beside = Image { tag: Some(tag), digest: None, ..image.clone() };
+        let by = origin.clone();
+        images.found.artifacts.push(artifact(&beside, origin, by, wanted, &one.tree));
+        images.manifests.extend(one.tree.kept());
+    }
+    Ok(images)
 }
 
-fn artifact(image: &Image, origin: String, wanted: String, tree: &Tree) -> Artifact {
-    let root = tree.manifests[0].1.blob();
-    let manifests = tree.manifests.iter();
+/// The key that must have signed a line's image, and the file as the waybill names it.
+fn key(line: &ImageLine, base: &Utf8Path) -> Result<Option<(Utf8PathBuf, Key)>, ImageError> {
+    let Some(require) = &line.require else { return Ok(None) };
+    let path = base.join(&require.cosign_key);
+    let pem = match limit::read_file(&path, limits::PUBLIC_KEY_LEN_BYTES_MAX) {
+        Ok(pem) => pem,
+        Err(source) => return Err(ImageError::KeyFile { path, source }),
+    };
+    let key = Key::parse(&pem).map_err(|source| ImageError::Key { path, source })?;
+    Ok(Some((require.cosign_key.clone(), key)))
+}
+
+fn artifact(image: &Image, origin: String, by: String, wanted: String, tree: &Tree) -> Artifact {
+    let root = tree.root().id;
     Artifact {
         name: image.name(),
         facts: Facts::Image(ImageFacts {
             repository: image.path().expect("the reference was checked for it"),
             tag: image.tag.clone(),
-            root: root.id,
-            manifests: manifests.clone().map(|(manifest, _)| manifest.clone()).collect(),
+            root,
+            manifests: tree.manifests.iter().map(|(manifest, _)| manifest.clone()).collect(),
         }),
-        blobs: manifests.map(|(_, raw)| raw.blob()).chain(tree.leaves.iter().copied()).collect(),
-        evidence: Evidence {
-            method: Method::OciDigest,
-            by: origin.clone(),
-            digest: Some(root.id.digest()),
-        },
+        blobs: tree.blobs(),
+        evidence: Evidence { method: Method::OciDigest, by, digest: Some(root.digest()) },
         origin,
         wanted: vec![wanted],
-    }
-}
-
-/// Where a tree's manifests are read.
-enum Ground<'a> {
-    Registry(Repository<'a>),
-    Layout(Layout),
-}
-
-impl Ground<'_> {
-    async fn manifest(&self, blob: BlobRef) -> Result<Bytes, ImageError> {
-        match self {
-            Self::Registry(repository) => repository.manifest(blob).await,
-            Self::Layout(layout) => layout.manifest(blob),
-        }
-    }
-
-    async fn config(&self, blob: BlobRef) -> Result<Bytes, ImageError> {
-        match self {
-            Self::Registry(repository) => repository.config(blob).await,
-            Self::Layout(layout) => layout.manifest(blob),
-        }
-    }
-}
-
-/// All that an image's root leads to.
-#[derive(Default)]
-struct Tree {
-    /// The root first. Each once.
-    manifests: Vec<(ManifestRef, Raw)>,
-    /// Configs and layers. Each once.
-    leaves: Vec<BlobRef>,
-    lengths: HashMap<BlobId, u64>,
-}
-
-impl Tree {
-    /// Follows `root` to everything that `wishes` take.
-    async fn grow(ground: &Ground<'_>, root: Raw, wishes: &[Platform]) -> Result<Self, ImageError> {
-        let mut tree = Self::default();
-        let mut answers = Answers::default();
-        let mut open = VecDeque::from([(root, 0)]);
-        while let Some((raw, depth)) = open.pop_front() {
-            let children = match tree.add(raw)? {
-                None => continue,
-                Some(Content::Index(children)) => children,
-                Some(Content::Manifest(blobs)) => {
-                    if depth == 0 && !wishes.is_empty() {
-                        answers.take_config(ground, &blobs, wishes).await?;
-                    }
-                    blobs.into_iter().try_for_each(|blob| tree.add_leaf(blob))?;
-                    continue;
-                }
-            };
-            if depth == DEPTH_MAX {
-                return Err(ImageError::TooDeep);
-            }
-            for child in answers.take_index(&children, wishes) {
-                if limits::IMAGE_MANIFESTS_MAX <= tree.manifests.len() + open.len() {
-                    return Err(ImageError::TooMany);
-                }
-                let bytes = ground.manifest(child.blob).await?;
-                let media_type = Some(child.media_type.clone());
-                open.push_back((Raw { bytes, media_type }, depth + 1));
-            }
-        }
-        answers.check(wishes)?;
-        Ok(tree)
-    }
-
-    /// Adds a manifest; none when it is there already.
-    fn add(&mut self, raw: Raw) -> Result<Option<Content>, ImageError> {
-        let blob = raw.blob();
-        if self.lengths.insert(blob.id, blob.len_bytes).is_some() {
-            return Ok(None);
-        }
-        let (content, media_type) = manifest::parse(&raw.bytes, raw.media_type.as_deref())
-            .map_err(|source| ImageError::Manifest { id: blob.id, source })?;
-        self.manifests.push((ManifestRef { id: blob.id, media_type }, raw));
-        Ok(Some(content))
-    }
-
-    fn add_leaf(&mut self, blob: BlobRef) -> Result<(), ImageError> {
-        match self.lengths.insert(blob.id, blob.len_bytes) {
-            None => {
-                self.leaves.push(blob);
-                Ok(())
-            }
-            Some(known) if known == blob.len_bytes => Ok(()),
-            Some(expected) => {
-                Err(ImageError::Length { id: blob.id, expected, actual: blob.len_bytes })
-            }
-        }
-    }
-
-    fn kept(self) -> Vec<(BlobId, Bytes)> {
-        self.manifests.into_iter().map(|(manifest, raw)| (manifest.id, raw.bytes)).collect()
-    }
-}
-
-/// Which platforms an image has, and which wishes they answer.
-#[derive(Default)]
-struct Answers {
-    offered: BTreeSet<Platform>,
-    answered: BTreeSet<Platform>,
-    /// Whether the image is one for all platforms, such as a chart.
-    has_none: bool,
-}
-
-impl Answers {
-    fn take_index<'a>(&mut self, children: &'a [Child], wishes: &[Platform]) -> Vec<&'a Child> {
-        let known = children.iter().filter(|child| child.attests.is_none());
-        self.offered.extend(known.filter_map(|child| child.platform.clone()));
-        let (chosen, answered) = platform::choose(children, wishes);
-        self.answered.extend(answered);
-        chosen
-    }
-
-    /// Looks into the config of an image without index, so that the wrong one stays here.
-    async fn take_config(
-        &mut self,
-        ground: &Ground<'_>,
-        blobs: &[BlobRef],
-        wishes: &[Platform],
-    ) -> Result<(), ImageError> {
-        let max = limits::OCI_MANIFEST_LEN_BYTES_MAX;
-        let platform = match blobs.first().filter(|config| config.len_bytes <= max) {
-            Some(config) => manifest::config_platform(&ground.config(*config).await?),
-            None => None,
-        };
-        self.has_none = platform.is_none();
-        let takes = |wish: &&Platform| platform.as_ref().is_some_and(|offered| wish.takes(offered));
-        self.answered.extend(wishes.iter().filter(takes).cloned());
-        self.offered.extend(platform);
-        Ok(())
-    }
-
-    fn check(&self, wishes: &[Platform]) -> Result<(), ImageError> {
-        let missing = wishes.iter().filter(|wish| !self.answered.contains(wish));
-        let missing: Vec<_> = missing.cloned().collect();
-        if missing.is_empty() || self.has_none {
-            return Ok(());
-        }
-        let has = list(&self.offered.iter().cloned().collect::<Vec<_>>());
-        Err(ImageError::NoPlatform { missing, has })
     }
 }
 
@@ -357,4 +285,13 @@ fn list(platforms: &[Platform]) -> String {
         return "no platforms".to_owned();
     }
     platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What is wrong with signatures, the same once.
+fn all(flaws: &[Flaw]) -> String {
+    let mut all: Vec<_> = flaws.iter().map(Flaw::to_string).collect();
+    all.sort();
+    all.dedup();
+    all.truncate(5);
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }

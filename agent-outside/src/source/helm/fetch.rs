@@ -5,6 +5,9 @@
 //!
 //! Thin on purpose: what bytes mean is decided in `index`, `pick`, `chart`, `prov` and `images`.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -30,7 +33,7 @@ use super::{
     pack::{FolderError, pack, read_folder},
     pick::{self, Pick, PickError},
     prov::{Provenance, ProvenanceError},
-    reference::{Place, ReferenceError, Wish},
+    reference::{Place, ReferenceError, Wish, choose_tag, newest},
     render::{self, RenderError, Rendering},
     yaml::{self, Value, YamlError},
 };
@@ -94,8 +97,6 @@ pub enum HelmError {
     Plain(Redacted),
     #[error("{what} hashes to {actual}, and the index says {expected}")]
     Digest { what: Redacted, expected: Digest, actual: Digest },
-    #[error("name one whole version: a registry is not asked for its tags")]
-    NoTag,
     #[error("{0} is not in charts/; run `helm dependency update` in the chart's folder")]
     Missing(String),
     #[error("{0:?} cannot be served; use plain path segments")]
@@ -121,7 +122,6 @@ impl HelmError {
             | Self::Read(..)
             | Self::Values(..)
             | Self::Plain(_)
-            | Self::NoTag
             | Self::Told
             | Self::Missing(_)
             | Self::Name(_)
@@ -318,13 +318,9 @@ async fn registry(
     keyring: Option<&Keyring>,
     wanted: &str,
 ) -> Result<Held, HelmError> {
-    let tag = wish.tag().ok_or(HelmError::NoTag)?;
-    let image = ImageLine {
-        reference: format!("{repository}:{tag}"),
-        named: None,
-        platforms: Vec::new(),
-        insecure: line.insecure,
-    };
+    let (tag, version) = tag(http, line, repository, name, wish).await?;
+    let image =
+        ImageLine { insecure: line.insecure, ..ImageLine::of(format!("{repository}:{tag}")) };
     let mut resolved = oci::resolve(http, &image, base, wanted).await;
     if let Some(failure) = resolved.found.failures.pop() {
         charts.found.failures.push(failure);
@@ -341,8 +337,7 @@ async fn registry(
     let archive = blob(&from, manifest.archive, bounds::CHART_LEN_BYTES_MAX).await?;
     let bytes = archive.clone();
     let chart = task::spawn_blocking(move || Chart::open(&bytes)).await??;
-    let version = wish.text.as_deref();
-    chart.check(Some(name), version)?;
+    chart.check(Some(name), Some(&version))?;
     match (keyring, manifest.provenance) {
         (Some(_), None) => return Err(HelmError::Unsigned),
         (None, _) => {}
@@ -357,6 +352,27 @@ async fn registry(
         }
     }
     Ok(Held { artifacts: resolved.found.artifacts, kept: resolved.manifests, archive, chart })
+}
+
+/// The tag that `wish` takes, and the version that it stands for. A registry is asked for its tags
+/// only where the wish is no whole version.
+async fn tag(
+    http: &Http,
+    line: &ChartLine,
+    repository: &str,
+    name: &str,
+    wish: &Wish,
+) -> Result<(String, String), HelmError> {
+    if let (Some(tag), Some(version)) = (wish.tag(), &wish.text) {
+        return Ok((tag, version.clone()));
+    }
+    let asked = ImageLine { insecure: line.insecure, ..ImageLine::of(repository) };
+    let tags = oci::tags(http, &asked).await?;
+    choose_tag(wish, &tags).ok_or_else(|| {
+        let wanted = wish.text.clone().unwrap_or_else(|| "that is a release".to_owned());
+        let newest = newest(&tags).into_iter().take(5).map(|(version, ..)| version).collect();
+        PickError::NoVersion { name: name.to_owned(), wanted, newest }.into()
+    })
 }
 
 async fn blob(from: &Repository<'_>, blob: BlobRef, max: u64) -> Result<Bytes, HelmError> {
@@ -516,10 +532,9 @@ async fn image(
     chart: &Chart,
 ) {
     let image = ImageLine {
-        reference: row.reference.clone(),
-        named: None,
         platforms: line.platforms.clone(),
         insecure: line.insecure,
+        ..ImageLine::of(&row.reference)
     };
     let label = format!("chart {} {}, {}", chart.meta.name, chart.meta.version, row.place);
     let resolved = oci::resolve(http, &image, base, &label).await;

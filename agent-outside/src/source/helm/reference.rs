@@ -111,18 +111,22 @@ impl Wish {
     }
 }
 
-/// Picks of a registry's tags the one that `wish` takes, with its version. Tags that are no
-/// versions are passed over.
-#[cfg_attr(not(test), expect(dead_code, reason = "registries are not asked for tags yet"))]
-pub fn choose_tag(wish: &Wish, tags: &[String]) -> Option<(String, Version)> {
-    let mut versions: Vec<(String, Version, &String)> = tags
-        .iter()
-        .map(|tag| (tag.replace('_', "+"), tag))
+/// Picks of a registry's tags the one that `wish` takes, with the version that it stands for.
+pub fn choose_tag(wish: &Wish, tags: &[String]) -> Option<(String, String)> {
+    let versions = newest(tags);
+    let (text, _, tag) = wish.choose(&versions, |(text, version, _)| (text, version))?;
+    Some(((*tag).clone(), text.clone()))
+}
+
+/// The versions that tags stand for, newest first, with their tags. Tags that are no versions are
+/// passed over.
+pub fn newest(tags: &[String]) -> Vec<(String, Version, &String)> {
+    let versions = tags.iter().map(|tag| (tag.replace('_', "+"), tag));
+    let mut versions: Vec<_> = versions
         .filter_map(|(text, tag)| Some((text.clone(), Version::parse(&text)?, tag)))
         .collect();
     versions.sort_by(|a, b| b.1.order(&a.1));
-    let chosen = wish.choose(&versions, |(text, version, _)| (text, version))?;
-    Some((chosen.2.clone(), chosen.1.clone()))
+    versions
 }
 
 fn registry(
@@ -234,7 +238,9 @@ mod tests {
         let tags = ["latest", "1.9.0", "1.10.0_b", "v2.0.0-rc.1", "sha256-00.sig"];
         let tags = tags.map(str::to_owned);
         let tag = |text| choose_tag(&wish(text), &tags).map(|(tag, _)| tag);
-        assert_eq!(tag("1").as_deref(), Some("1.10.0_b"));
+        let chosen = ("1.10.0_b".to_owned(), "1.10.0+b".to_owned());
+        assert_eq!(choose_tag(&wish("1"), &tags), Some(chosen));
+        assert_eq!(choose_tag(&Wish::parse(None).unwrap(), &tags[3..]), None);
         assert_eq!(tag("1.10.0+b").as_deref(), Some("1.10.0_b"));
         assert_eq!(tag("2").as_deref(), None);
         assert_eq!(tag(">=2-0").as_deref(), Some("v2.0.0-rc.1"));

@@ -275,3 +275,14 @@ fn a_redirect_does_not_lead_out_of_tls_and_the_eleventh_is_not_followed() {
     assert_eq!(check_redirect(&vec![tls.clone(); 10], &tls), Ok(()));
     assert!(check_redirect(&vec![tls.clone(); 11], &tls).is_err());
 }
+
+#[test]
+fn a_list_of_referrers_is_not_followed_to_a_page_for_people() {
+    let url = |path: &str| -> Url { format!("https://a.lan{path}").parse().unwrap() };
+    let list = url("/v2/team/app/referrers/sha256:00");
+    let list = std::slice::from_ref(&list);
+    assert_eq!(check_redirect(list, &url("/v2/x/app/referrers/sha256:00?a")), Ok(()));
+    assert!(check_redirect(list, &url("/-/v2/packages/app%2Freferrers%2Fsha256")).is_err());
+    let other = url("/v2/team/referrers-blobs/blobs/sha256:00");
+    assert_eq!(check_redirect(&[other], &url("/storage/00")), Ok(()));
+}

@@ -3,7 +3,7 @@
 //! In:   a folder, and the tag of one of its images.
 //! Out:  manifests as bytes, checked against their digests; where its blobs are.
 
-use std::{fs::File, io, io::Read as _};
+use std::{collections::HashMap, fs::File, io, io::Read as _};
 
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -14,6 +14,9 @@ use super::{
     manifest::{self, Child, ManifestError},
     registry::Raw,
 };
+
+/// Most entries of an `index.json` that are searched for referrers.
+const LAYOUT_MANIFESTS_MAX: usize = 16 * limits::IMAGE_MANIFESTS_MAX;
 
 /// A layout's folder.
 #[derive(Clone, Debug)]
@@ -45,11 +48,37 @@ impl Layout {
     ///
     /// [`LayoutError`] names the file, or the tags there are.
     pub fn entry(&self, tag: Option<&str>) -> Result<Child, LayoutError> {
+        pick(self.children()?, tag, &self.dir)
+    }
+
+    fn children(&self) -> Result<Vec<Child>, LayoutError> {
         let path = self.dir.join("index.json");
         let bytes = read(&path, limits::OCI_MANIFEST_LEN_BYTES_MAX)?;
-        let children =
-            manifest::children(&bytes).map_err(|source| LayoutError::Index { path, source })?;
-        pick(children, tag, &self.dir)
+        manifest::children(&bytes).map_err(|source| LayoutError::Index { path, source })
+    }
+
+    /// What of `index.json` refers to something, by what it refers to. Reads every manifest that
+    /// is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::manifest`]; [`ImageError::TooMany`].
+    pub fn referrers(&self) -> Result<HashMap<BlobId, Vec<Child>>, ImageError> {
+        let mut found: HashMap<BlobId, Vec<Child>> = HashMap::new();
+        let children = self.children()?;
+        if LAYOUT_MANIFESTS_MAX < children.len() {
+            return Err(ImageError::TooMany);
+        }
+        for child in children {
+            let bytes = match self.manifest(child.blob) {
+                Err(ImageError::Layout(LayoutError::Missing { .. })) => continue,
+                other => other?,
+            };
+            if let Some(subject) = manifest::role(&bytes).subject {
+                found.entry(subject).or_default().push(child);
+            }
+        }
+        Ok(found)
     }
 
     /// A manifest or an index.

@@ -10,7 +10,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::platform::Platform;
 
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The media type of an index, and of a registry's list of referrers.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -75,7 +76,21 @@ struct Shape {
     layers: Option<IgnoredAny>,
 }
 
+/// What a document says of itself, beside what it leads to (image-spec v1.1.1, "Image Manifest").
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Role {
+    /// What it refers to.
+    pub subject: Option<BlobId>,
+    /// Its artifact type; of one that says none, the media type of its config.
+    pub artifact_type: Option<String>,
+}
+
 impl Child {
+    /// Whether it says that it is a document that we carry.
+    pub fn is_carried(&self) -> bool {
+        self.is_index() || matches!(self.media_type.as_str(), OCI_MANIFEST | DOCKER_MANIFEST)
+    }
+
     /// Whether this is an index itself.
     pub fn is_index(&self) -> bool {
         matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_INDEX)
@@ -116,6 +131,39 @@ pub fn parse(bytes: &[u8], given: Option<&str>) -> Result<(Content, String), Man
 pub fn children(bytes: &[u8]) -> Result<Vec<Child>, ManifestError> {
     let index = ImageIndex::from_reader(bytes).map_err(ManifestError::Spec)?;
     index.manifests().iter().map(child).collect()
+}
+
+/// Reads the index in which a registry lists referrers. Some write `null` for an empty list.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn listed(bytes: &[u8]) -> Result<Vec<Child>, ManifestError> {
+    let shape: Shape = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
+    if shape.manifests.is_some() { children(bytes) } else { Ok(Vec::new()) }
+}
+
+/// What a document says of itself; nothing when it is no such document.
+pub fn role(bytes: &[u8]) -> Role {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Head {
+        subject: Option<Pointer>,
+        artifact_type: Option<String>,
+        config: Option<Pointer>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Pointer {
+        media_type: Option<String>,
+        digest: String,
+    }
+    let Head { subject, artifact_type, config } = serde_json::from_slice(bytes).unwrap_or_default();
+    let artifact_type = artifact_type.filter(|text| !text.is_empty());
+    Role {
+        subject: subject.and_then(|subject| subject.digest.parse().ok()),
+        artifact_type: artifact_type.or_else(|| config?.media_type),
+    }
 }
 
 /// The platform that an image's config names; none when it is another document.
@@ -205,6 +253,34 @@ mod tests {
         };
         let expected = (Content::Index(vec![child]), DOCKER_INDEX.to_owned());
         assert_eq!(parse(json.as_bytes(), None).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_document_says_what_it_refers_to_and_what_it_is() {
+        let pointer = |media_type| format!(r#"{{"mediaType":"{media_type}","digest":"{OF_ABC}"}}"#);
+        let role_of = |text: &str| {
+            let Role { subject, artifact_type } = role(text.as_bytes());
+            (subject == Some(BlobId::of(b"abc")), artifact_type)
+        };
+        let (subject, config) = (pointer("s"), pointer("c"));
+        for (text, refers, artifact_type) in [
+            (format!(r#"{{"subject":{subject},"artifactType":"a"}}"#), true, Some("a")),
+            (format!(r#"{{"config":{config},"artifactType":""}}"#), false, Some("c")),
+            (format!(r#"{{"subject":{subject}}}"#).replace("sha256", "sha512"), false, None),
+            ("[]".to_owned(), false, None),
+        ] {
+            assert_eq!(role_of(&text), (refers, artifact_type.map(str::to_owned)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_referrers_may_be_null() {
+        for empty in
+            [r#"{"schemaVersion":2,"manifests":null}"#, r#"{"schemaVersion":2,"manifests":[]}"#]
+        {
+            assert_eq!(listed(empty.as_bytes()).unwrap(), []);
+        }
+        assert!(listed(b"<html>").is_err());
     }
 
     #[test]

@@ -130,12 +130,7 @@ mod tests {
     const OF_ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     fn place(reference: &str, named: Option<&str>) -> Result<Place, ReferenceError> {
-        Place::of(&ImageLine {
-            reference: reference.to_owned(),
-            named: named.map(str::to_owned),
-            platforms: Vec::new(),
-            insecure: false,
-        })
+        Place::of(&ImageLine { named: named.map(str::to_owned), ..ImageLine::of(reference) })
     }
 
     #[test]

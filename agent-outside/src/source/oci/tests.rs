@@ -8,7 +8,7 @@ use axum::{
 };
 use camino::Utf8PathBuf;
 use docker_credential::DockerCredential;
-use gapferry_proto::BlobRef;
+use gapferry_proto::{BlobRef, artifact::ManifestRef};
 
 use super::*;
 use crate::source::http::{
@@ -83,10 +83,9 @@ impl Shop {
 
 fn line(reference: &str, platforms: &[&str]) -> ImageLine {
     ImageLine {
-        reference: reference.to_owned(),
-        named: None,
         platforms: platforms.iter().map(|&platform| platform.to_owned()).collect(),
-        insecure: false,
+        referrers: false,
+        ..ImageLine::of(reference)
     }
 }
 
@@ -352,4 +351,38 @@ async fn an_image_without_index_has_the_platform_of_its_config() {
     let wrong = resolve(at("app", &["linux/amd64"])).await;
     let said = "has no linux/amd64; it has linux/arm64".to_owned();
     assert_eq!(refusal(&wrong), (Verdict::Missing, said));
+}
+
+#[tokio::test]
+async fn tags_are_read_page_by_page_and_never_for_ever() {
+    let upstream = Upstream::start(|seen| {
+        let (tags, next) = match seen.path.as_str() {
+            "/v2/app/tags/list?n=1000" => (r#"["1.0","1.1"]"#, "/v2/app/tags/list?n=2&last=1.1"),
+            "/v2/app/tags/list?n=2&last=1.1" => (r#"["2.0"]"#, ""),
+            "/v2/none/tags/list?n=1000" => ("null", ""),
+            path if path.starts_with("/v2/round/") => (r#"["1.0"]"#, "?n=1000"),
+            path if path.starts_with("/v2/endless/") => {
+                let next = format!("<?{}>; rel=\"next\"", path.len());
+                return ([(header::LINK, next)], r#"{"tags":[]}"#).into_response();
+            }
+            _ => return StatusCode::NOT_FOUND.into_response(),
+        };
+        let mut response = format!(r#"{{"tags":{tags}}}"#).into_response();
+        if !next.is_empty() {
+            let link = format!("<{next}>; rel=\"next\"").parse().unwrap();
+            response.headers_mut().insert(header::LINK, link);
+        }
+        response
+    })
+    .await;
+    let http = client(Network::default());
+    let tags =
+        async |name| tags(&http, &ImageLine::of(format!("{}/{name}", upstream.authority()))).await;
+    assert_eq!(tags("app").await.unwrap(), ["1.0", "1.1", "2.0"]);
+    assert_eq!(tags("none").await.unwrap(), [""; 0]);
+    for (name, verdict) in
+        [("round", Verdict::Refused), ("endless", Verdict::Refused), ("other", Verdict::Missing)]
+    {
+        assert_eq!(tags(name).await.unwrap_err().verdict(), verdict, "{name}");
+    }
 }
