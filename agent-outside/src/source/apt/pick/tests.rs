@@ -1,7 +1,10 @@
 use gapferry_proto::Digest;
 
 use super::*;
-use crate::source::apt::settings::{Keys, Source};
+use crate::source::apt::{
+    closure::Named,
+    settings::{Keys, Source},
+};
 
 fn paragraph(name: &str, architecture: &str, rest: &str) -> String {
     format!(
@@ -24,6 +27,7 @@ fn text(architecture: &str, text: &str) -> Text {
         architecture: architecture.to_owned(),
         path: "bookworm-updates Packages".to_owned(),
         signer: "0123abcd".to_owned(),
+        security: false,
         text: text.to_owned(),
     }
 }
@@ -32,8 +36,11 @@ fn wish(architectures: &[&str], packages: &[&str]) -> Wish {
     Wish {
         target: "bookworm".parse().unwrap(),
         architectures: architectures.iter().map(|&a| a.to_owned()).collect(),
-        named: packages.iter().map(|entry| Named::parse(entry)).collect(),
-        label: "spec.apt[0]".to_owned(),
+        request: Request {
+            named: packages.iter().map(|entry| Named::parse(entry)).collect(),
+            label: "spec.apt[0]".to_owned(),
+            ..Request::default()
+        },
     }
 }
 
