@@ -201,6 +201,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_installed_is_read_beside_the_waybill_and_another_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::write(base.join("good.txt"), "a:amd64\t1\n").unwrap();
+        std::fs::write(base.join("bad.txt"), "<html> of a page\n").unwrap();
+        std::fs::write(base.join("bytes"), b"a\xff 1").unwrap();
+        let read = |file: &str| {
+            let text = format!("{{suite: s, architectures: [amd64], installed: {file}}}");
+            installed(&line(&text), base)
+        };
+        assert_eq!(read("good.txt").unwrap(), Some(Installed::parse("a:amd64 1").unwrap()));
+        let bad = read("bad.txt").unwrap_err();
+        assert!(matches!(&bad, LineError::Installed { path, .. } if path.ends_with("bad.txt")));
+        assert!(matches!(read("bytes").unwrap_err(), LineError::NotText { .. }));
+        assert!(matches!(read("none").unwrap_err(), LineError::Read { .. }));
+    }
+
+    #[test]
+    fn a_star_is_no_name_but_the_whole_suite() {
+        let line = line("{suite: s, architectures: [amd64], packages: ['*', a]}");
+        let request = wish(&line, &line.packages, "l").unwrap().request;
+        let names: Vec<_> = request.named.iter().map(|named| named.name.as_str()).collect();
+        assert_eq!((request.all, names), (true, vec!["a"]));
+    }
+
+    #[test]
     fn the_target_is_the_suite_unless_it_is_named() {
         let text = "suite: a/updates, architectures: [amd64], packages: [\"a:arm64\"]";
         let unnamed = line(&format!("{{{text}}}"));

@@ -16,8 +16,9 @@
 //!
 //! What apt would take, see `solve`: no two packages of a set conflict. Where the packages of a
 //! line cannot all be installed on one node, those that stand in the way make up a set of their
-//! own, so that each of them can be installed on some node. A package that cannot be installed at
-//! all is carried with what can be had, and told of.
+//! own, so that each of them can be installed on some node. Where a package that is named would
+//! bring others when it is installed by itself, these are carried too. A package that cannot be
+//! installed at all is carried with what can be had, and told of.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -33,6 +34,9 @@ use crate::waybill::apt::Minimal;
 
 /// Most candidates that are tried for one line and architecture; whole suites need some 100,000.
 const STEPS_MAX: usize = 3_000_000;
+
+/// Most candidates that are tried for packages each by itself: some thousand packages.
+const ALONE_STEPS_MAX: usize = 500_000;
 
 /// A package that a line names: `name`, `name=version`, `name:arch` or `name:arch=version`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,6 +132,12 @@ pub fn close(
         let (set, rest) = next_set(&offers, &there, open, &mut steps, &mut closure.unmet);
         closure.add(&offers, &there, &set);
         open = rest;
+    }
+    let mut steps = ALONE_STEPS_MAX;
+    for root in asked.roots.iter().filter(|root| root.alone && 1 < asked.roots.len()) {
+        if let Outcome::Solved(set) = solve(&offers, &there, &[&root.candidates], &mut steps) {
+            closure.add(&offers, &there, &set);
+        }
     }
     for root in &asked.roots {
         let carried = root.candidates.iter().find(|id| closure.carried.contains_key(id));

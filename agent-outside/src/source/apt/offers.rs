@@ -6,7 +6,6 @@
 
 use std::{
     cell::RefCell,
-    cmp::Reverse,
     collections::{BTreeSet, HashMap, HashSet},
     rc::Rc,
 };
@@ -156,14 +155,14 @@ impl<'u, 'a> Offers<'u, 'a> {
         all.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The lower, the rather a provider is taken: apt's `CompareProviders`, and first of all the
-    /// version that apt would take of that package.
-    fn rank(&self, id: Id) -> (bool, bool, bool, usize, Reverse<Id>) {
+    /// The lower, the rather a provider is taken: apt's `CompareProviders`, and before all of it
+    /// whether it is the version that apt would take of that package.
+    fn rank(&self, id: Id) -> (bool, bool, bool, usize, Id) {
         let package = self.package(id);
         let newest = self.universe.highest(self.universe.named(package.name));
         let is_newest = newest.is_some_and(|n| self.package(n).version == package.version);
         let important = package.says("Important") || package.says("Protected");
-        (!is_newest, !package.says("Essential"), !important, priority(package), Reverse(id))
+        (!is_newest, !package.says("Essential"), !important, priority(package), id)
     }
 }
 

@@ -30,6 +30,11 @@ pub enum PickError {
          one of the sources is not what it claims: leave one out"
     )]
     Disagreement { package: String },
+    #[error(
+        "no Release of its suites calls itself security; \
+         name a suite such as bookworm-security, or leave out `security: true`"
+    )]
+    NoSecurity,
 }
 
 /// What a line asks for.
@@ -44,6 +49,12 @@ pub struct Wish {
 pub fn pick(wish: &Wish, texts: &[Text]) -> Found {
     let mut found = Found::default();
     let mut artifacts: BTreeMap<String, Artifact> = BTreeMap::new();
+    let label = || wish.request.label.clone();
+    if wish.request.security && !texts.iter().any(|text| text.security) {
+        let (verdict, error) = (Verdict::Configuration, PickError::NoSecurity);
+        found.failures.push(Failure::new(Kind::Deb, label(), verdict, error));
+        return found;
+    }
     for architecture in &wish.architectures {
         let read = texts
             .iter()
@@ -61,12 +72,9 @@ pub fn pick(wish: &Wish, texts: &[Text]) -> Found {
                     &mut found.failures,
                 );
             }
-            Err(e) => found.failures.push(Failure::new(
-                Kind::Deb,
-                wish.request.label.clone(),
-                Verdict::Refused,
-                e,
-            )),
+            Err(e) => {
+                found.failures.push(Failure::new(Kind::Deb, label(), Verdict::Refused, e));
+            }
         }
     }
     found.artifacts = artifacts.into_values().collect();

@@ -22,6 +22,8 @@ use super::{
 pub struct Root {
     /// Never empty.
     pub candidates: Vec<Id>,
+    /// Whether a user may install it alone, not only with the others of the line.
+    pub alone: bool,
     pub reason: String,
 }
 
@@ -55,7 +57,7 @@ pub fn select(
             Some(id) if is_there(id) => {}
             Some(id) => {
                 let reason = format!("{label}: {}", named.entry);
-                asked.roots.push(Root { candidates: vec![id], reason });
+                asked.roots.push(Root { candidates: vec![id], alone: true, reason });
             }
             None => asked.unmet.push(Unmet::Unknown {
                 entry: named.entry.clone(),
@@ -74,7 +76,7 @@ pub fn select(
         match version(name) {
             Some(old) if universe.packages[id].parsed_version().is_some_and(|new| *old < new) => {
                 let reason = format!("{label}: newer than {old}, which is installed");
-                asked.roots.push(Root { candidates: vec![id], reason });
+                asked.roots.push(Root { candidates: vec![id], alone: false, reason });
             }
             None if request.security && installed.is_none() => {
                 asked.alone.push((id, format!("{label}: security")));

@@ -8,7 +8,7 @@
 //! candidate that nothing installed conflicts with. Where apt would give up or remove something,
 //! this goes back to the latest choice that had a part in the conflict and takes its next
 //! candidate (conflict-directed backjumping), so it finds a set whenever there is one; after
-//! [`Offers`] were tried `steps` times it stops, so no index can keep it busy for ever. Nothing
+//! `steps` candidates it stops, so no index can keep it busy for ever. Nothing
 //! recurses: chains of dependencies are as long as upstream likes.
 
 use std::{

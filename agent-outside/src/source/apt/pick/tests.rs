@@ -151,3 +151,18 @@ fn what_is_missing_is_reported_with_the_rest_carried() {
     let failures: Vec<_> = found.failures.iter().map(|f| (&*f.name, f.verdict)).collect();
     assert_eq!(failures, [("z", Verdict::Missing), ("none (>= 2)", Verdict::Missing)]);
 }
+
+#[test]
+fn security_is_refused_where_no_suite_calls_itself_so_and_found_where_one_does() {
+    let mut secure = text("amd64", &paragraph("a", "amd64", "Depends: none\n"));
+    let mut wish = wish(&["amd64"], &[]);
+    wish.request.security = true;
+    let found = pick(&wish, std::slice::from_ref(&secure));
+    let failures: Vec<_> = found.failures.iter().map(|f| (&*f.name, f.verdict)).collect();
+    assert_eq!(failures, [("spec.apt[0]", Verdict::Configuration)]);
+    secure.security = true;
+    let found = pick(&wish, &[secure]);
+    let names: Vec<_> = found.artifacts.iter().map(|a| (&*a.name, &*a.wanted[0])).collect();
+    assert_eq!(names, [("bookworm/a_1:2-3_amd64", "spec.apt[0]: security")]);
+    assert!(found.failures.is_empty(), "{:?}", found.failures);
+}
