@@ -12,6 +12,10 @@
 //! | `installed: FILE`                | what is newer than what is installed, with what that needs |
 //! | `security: true, installed: FILE`| the same of security suites alone                          |
 
+use std::collections::HashMap;
+
+use debversion::Version;
+
 use super::{
     closure::{Named, Request, Unmet},
     packages::{Id, Package, Universe},
@@ -44,47 +48,74 @@ pub fn select(
     request: &Request,
     is_security: &dyn Fn(&Package<'_>) -> bool,
 ) -> Asked {
-    let mut asked = Asked::default();
-    let label = &request.label;
     let installed = request.installed.as_ref().map(|installed| installed.versions(architecture));
-    let version = |name: &str| installed.as_ref().and_then(|versions| versions.get(name));
-    let is_there = |id: Id| {
-        let package = &universe.packages[id];
-        version(package.name).is_some_and(|old| package.parsed_version().as_ref() == Some(old))
-    };
-    for named in request.named.iter().filter(|named| named.is_for(architecture)) {
-        match find(universe, named) {
-            Some(id) if is_there(id) => {}
-            Some(id) => {
-                let reason = format!("{label}: {}", named.entry);
-                asked.roots.push(Root { candidates: vec![id], alone: true, reason });
-            }
-            None => asked.unmet.push(Unmet::Unknown {
-                entry: named.entry.clone(),
-                architecture: architecture.to_owned(),
-            }),
-        }
-    }
     let whole = request.all || request.security || installed.is_some();
+    let held = Held { universe, installed };
+    let mut asked = Asked::default();
+    for named in request.named.iter().filter(|named| named.is_for(architecture)) {
+        asked.take_named(&held, named, architecture, &request.label);
+    }
     let mut names: Vec<&str> = universe.names().filter(|_| whole).collect();
     names.sort_unstable();
     for name in names {
-        let all = universe.highest(universe.named(name)).filter(|_| request.all);
-        asked.alone.extend(all.filter(|&id| !is_there(id)).map(|id| (id, format!("{label}: *"))));
+        let all = universe.highest(universe.named(name)).filter(|&id| request.all && !held.has(id));
+        asked.alone.extend(all.map(|id| (id, format!("{}: *", request.label))));
         let counts = |id: &Id| !request.security || is_security(&universe.packages[*id]);
-        let Some(id) = universe.highest(universe.named(name).filter(counts)) else { continue };
-        match version(name) {
-            Some(old) if universe.packages[id].parsed_version().is_some_and(|new| *old < new) => {
-                let reason = format!("{label}: newer than {old}, which is installed");
-                asked.roots.push(Root { candidates: vec![id], alone: false, reason });
+        if let Some(id) = universe.highest(universe.named(name).filter(counts)) {
+            asked.take_newest(&held, id, request);
+        }
+    }
+    asked
+}
+
+/// What targets have, where a line says it.
+struct Held<'u, 'a> {
+    universe: &'u Universe<'a>,
+    installed: Option<HashMap<String, Version>>,
+}
+
+impl Held<'_, '_> {
+    fn version(&self, id: Id) -> Option<&Version> {
+        self.installed.as_ref()?.get(self.universe.packages[id].name)
+    }
+
+    fn has(&self, id: Id) -> bool {
+        let version = self.universe.packages[id].parsed_version();
+        self.version(id).is_some_and(|held| version.as_ref() == Some(held))
+    }
+}
+
+impl Asked {
+    fn take_named(&mut self, held: &Held<'_, '_>, named: &Named, architecture: &str, label: &str) {
+        let entry = named.entry.clone();
+        match find(held.universe, named) {
+            Some(id) if held.has(id) => {}
+            Some(id) => {
+                let reason = format!("{label}: {entry}");
+                self.roots.push(Root { candidates: vec![id], alone: true, reason });
             }
-            None if request.security && installed.is_none() => {
-                asked.alone.push((id, format!("{label}: security")));
+            None => {
+                let architecture = architecture.to_owned();
+                self.unmet.push(Unmet::Unknown { entry, architecture });
+            }
+        }
+    }
+
+    /// Takes the newest package of a name, as an update or as one of a security suite.
+    fn take_newest(&mut self, held: &Held<'_, '_>, id: Id, request: &Request) {
+        let label = &request.label;
+        let newest = held.universe.packages[id].parsed_version();
+        match held.version(id) {
+            Some(old) if newest.is_some_and(|new| *old < new) => {
+                let reason = format!("{label}: newer than {old}, which is installed");
+                self.roots.push(Root { candidates: vec![id], alone: false, reason });
+            }
+            None if request.security && held.installed.is_none() => {
+                self.alone.push((id, format!("{label}: security")));
             }
             _ => {}
         }
     }
-    asked
 }
 
 fn find(universe: &Universe<'_>, named: &Named) -> Option<Id> {
