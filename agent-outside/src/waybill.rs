@@ -4,15 +4,17 @@
 //! Out:  a [`Waybill`], or an error with line and column.
 //! Pure: relative paths stay as written; whoever opens them joins them to the waybill's folder.
 
+pub mod apt;
 mod chart;
 mod kubespray;
 mod yum;
 
-use gapferry_proto::{Digest, SafePath, SiteName, Target};
+use gapferry_proto::{Digest, SafePath, SiteName};
 use serde::Deserialize;
 use url::Url;
 
 pub use self::{
+    apt::AptLine,
     chart::ChartLine,
     kubespray::{KubesprayLine, RepositoryLines},
     yum::{Minimal, YumLine},
@@ -159,32 +161,6 @@ const fn yes() -> bool {
     true
 }
 
-/// Debian packages and all that they depend on.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct AptLine {
-    /// Left out: the sources that this machine's own apt is set to.
-    pub uri: Option<Url>,
-    /// `bookworm`; with `uri` left out, also its `-updates` and `-security`.
-    pub suite: String,
-    #[serde(default)]
-    pub components: Vec<String>,
-    /// May be left out below `kubespray`, where the nodes say it.
-    #[serde(default)]
-    pub architectures: Vec<String>,
-    #[serde(default)]
-    pub packages: Vec<String>,
-    /// A file with names of packages.
-    pub list: Option<camino::Utf8PathBuf>,
-    /// File of the OpenPGP keys that may sign the repository.
-    pub signed_by: Option<camino::Utf8PathBuf>,
-    /// The first segment below `/apt/` inside; the suite when left out.
-    pub target: Option<Target>,
-    /// Whether an unsigned repository is accepted.
-    #[serde(default)]
-    pub insecure: bool,
-}
-
 /// Python requirements and all that they depend on.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -243,16 +219,9 @@ impl Spec {
             return Err(WaybillError::Rule { line: format!("spec.pypi[{i}]"), rule });
         }
         for (i, line) in self.apt.iter().enumerate() {
-            let rule = if line.packages.is_empty() && line.list.is_none() {
-                "name at least one package"
-            } else if line.architectures.is_empty() {
-                "name at least one architecture"
-            } else if line.uri.is_some() && line.signed_by.is_none() && !line.insecure {
-                "name the key file in signedBy, or accept any bytes with `insecure: true`"
-            } else {
-                continue;
-            };
-            return Err(WaybillError::Rule { line: format!("spec.apt[{i}]"), rule });
+            if let Some(rule) = line.broken_rule() {
+                return Err(WaybillError::Rule { line: format!("spec.apt[{i}]"), rule });
+            }
         }
         for (i, line) in self.images.iter().enumerate() {
             if let Some(rule) = line.broken_rule() {

@@ -159,10 +159,9 @@ impl Expansion<'_> {
     /// An image for the platforms of its hosts, or of all machines when it names none.
     fn image(&mut self, name: &str, reference: String, hosts: &[String]) {
         let line = ImageLine {
-            reference,
-            named: None,
             platforms: self.platforms(hosts),
             insecure: self.line.insecure,
+            ..ImageLine::of(reference)
         };
         self.into.images.push((format!("{}: {name}", self.label), line));
     }

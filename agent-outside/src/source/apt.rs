@@ -4,7 +4,8 @@
 //! Out:  [`Found`]: the packages named and what they depend on, and all that is missing.
 //!
 //! ```text
-//! settings -> fetch (InRelease -> release -> Packages) -> packages -> closure -> pick
+//! settings -> fetch (InRelease -> release -> Packages) -> packages -> select -> closure -> pick
+//!                                                         installed ^   offers, solve ^
 //! ```
 //!
 //! The chain of trust: a key chosen by the user signs `Release`, `Release` names the SHA-256 of
@@ -13,17 +14,23 @@
 
 mod closure;
 mod fetch;
+mod installed;
+mod offers;
 mod packages;
 mod pick;
+mod relations;
 mod release;
+mod select;
 mod settings;
+mod solve;
 
 use camino::Utf8Path;
 use gapferry_proto::{Kind, Target};
 use jiff::Timestamp;
 
 use self::{
-    closure::Named,
+    closure::{Named, Request},
+    installed::{Installed, InstalledError},
     pick::Wish,
     settings::{Keys, SettingsError, Source},
 };
@@ -47,6 +54,10 @@ enum LineError {
     Read { path: camino::Utf8PathBuf, source: std::io::Error },
     #[error(transparent)]
     List(#[from] ListError),
+    #[error("{path} does not say what is installed")]
+    Installed { path: camino::Utf8PathBuf, source: InstalledError },
+    #[error("{path} has more than {} bytes or is not UTF-8", lists::LIST_LEN_BYTES_MAX)]
+    NotText { path: camino::Utf8PathBuf },
 }
 
 /// Resolves one line: the packages it names, with their dependencies, for each architecture.
@@ -62,7 +73,8 @@ pub async fn resolve(http: &Http, line: &AptLine, base: &Utf8Path, label: &str) 
         let packages = packages(line, base).map_err(|errors| {
             errors.into_iter().map(|error| line_failure(label, error)).collect::<Vec<_>>()
         })?;
-        let wish = wish(line, &packages, label).map_err(|e| vec![line_failure(label, e)])?;
+        let mut wish = wish(line, &packages, label).map_err(|e| vec![line_failure(label, e)])?;
+        wish.request.installed = installed(line, base).map_err(|e| vec![line_failure(label, e)])?;
         let sources = sources(root, line, base).map_err(|e| vec![line_failure(label, e)])?;
         let now = Timestamp::now();
         let texts = fetch::fetch_texts(http, sources, &line.architectures, root, now).await?;
@@ -91,7 +103,20 @@ fn packages(line: &AptLine, base: &Utf8Path) -> Result<Vec<String>, Vec<LineErro
     Ok(packages)
 }
 
-/// What a line asks for, checked.
+/// What is installed on the targets of a line, as far as it says.
+fn installed(line: &AptLine, base: &Utf8Path) -> Result<Option<Installed>, LineError> {
+    let Some(path) = line.installed.as_ref().map(|path| base.join(path)) else { return Ok(None) };
+    let bytes =
+        lists::read(&path).map_err(|source| LineError::Read { path: path.clone(), source })?;
+    let text = String::from_utf8(bytes)
+        .ok()
+        .filter(|text| text.len() <= lists::LIST_LEN_BYTES_MAX)
+        .ok_or_else(|| LineError::NotText { path: path.clone() })?;
+    let installed = Installed::parse(&text);
+    installed.map(Some).map_err(|source| LineError::Installed { path, source })
+}
+
+/// What a line asks for, checked, but for what is installed.
 fn wish(line: &AptLine, packages: &[String], label: &str) -> Result<Wish, LineError> {
     let target = match &line.target {
         Some(target) => target.clone(),
@@ -100,7 +125,8 @@ fn wish(line: &AptLine, packages: &[String], label: &str) -> Result<Wish, LineEr
             LineError::Target { suite, source }
         })?,
     };
-    let named: Vec<Named> = packages.iter().map(|entry| Named::parse(entry)).collect();
+    let named = packages.iter().filter(|entry| *entry != "*").map(|entry| Named::parse(entry));
+    let named: Vec<Named> = named.collect();
     let unknown = named
         .iter()
         .find(|n| n.architecture.as_ref().is_some_and(|a| !line.architectures.contains(a)));
@@ -108,7 +134,16 @@ fn wish(line: &AptLine, packages: &[String], label: &str) -> Result<Wish, LineEr
         return Err(LineError::Architecture { entry: entry.clone() });
     }
     let architectures = line.architectures.clone();
-    Ok(Wish { target, architectures, named, label: label.to_owned() })
+    let request = Request {
+        named,
+        all: packages.iter().any(|entry| entry == "*"),
+        recommends: line.recommends,
+        minimal: line.minimal,
+        security: line.security,
+        installed: None,
+        label: label.to_owned(),
+    };
+    Ok(Wish { target, architectures, request })
 }
 
 /// The sources of a line. `insecure: true` without a key file means that nobody's key is asked.
@@ -163,6 +198,32 @@ mod tests {
             let sources = sources(Utf8Path::new("/none"), &line, Utf8Path::new("/w")).unwrap();
             assert_eq!(sources[0].keys, keys, "{extra}");
         }
+    }
+
+    #[test]
+    fn what_is_installed_is_read_beside_the_waybill_and_another_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::write(base.join("good.txt"), "a:amd64\t1\n").unwrap();
+        std::fs::write(base.join("bad.txt"), "<html> of a page\n").unwrap();
+        std::fs::write(base.join("bytes"), b"a\xff 1").unwrap();
+        let read = |file: &str| {
+            let text = format!("{{suite: s, architectures: [amd64], installed: {file}}}");
+            installed(&line(&text), base)
+        };
+        assert_eq!(read("good.txt").unwrap(), Some(Installed::parse("a:amd64 1").unwrap()));
+        let bad = read("bad.txt").unwrap_err();
+        assert!(matches!(&bad, LineError::Installed { path, .. } if path.ends_with("bad.txt")));
+        assert!(matches!(read("bytes").unwrap_err(), LineError::NotText { .. }));
+        assert!(matches!(read("none").unwrap_err(), LineError::Read { .. }));
+    }
+
+    #[test]
+    fn a_star_is_no_name_but_the_whole_suite() {
+        let line = line("{suite: s, architectures: [amd64], packages: ['*', a]}");
+        let request = wish(&line, &line.packages, "l").unwrap().request;
+        let names: Vec<_> = request.named.iter().map(|named| named.name.as_str()).collect();
+        assert_eq!((request.all, names), (true, vec!["a"]));
     }
 
     #[test]

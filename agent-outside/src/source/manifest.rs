@@ -62,12 +62,7 @@ pub async fn images(http: &Http, file: &Asked) -> ManifestImages {
     for row in found.rows {
         let label = format!("{}, {}", file.label, row.place);
         if row.proven {
-            let line = ImageLine {
-                reference: row.reference,
-                named: None,
-                platforms: vec![],
-                insecure: file.insecure,
-            };
+            let line = ImageLine { insecure: file.insecure, ..ImageLine::of(row.reference) };
             images.lines.push((label, line));
         } else {
             images.hints.push(format!("{label}: {}", row.reference));

@@ -1,32 +1,42 @@
-//! What must be carried so that the packages named can be installed.
+//! What must be carried so that the packages asked for can be installed.
 //!
-//! In:   the [`Universe`] of one architecture, the names a line asks for.
+//! In:   the [`Universe`] of one architecture, the [`Request`] of a line.
 //! Out:  the packages to carry, each with why, and what cannot be met.
 //! Pure: no network, no clock; the same input gives the same choice.
 //!
 //! # Where the closure ends
 //!
-//! It follows `Depends` and `Pre-Depends` all the way down, and ends at what every Debian system
-//! has: packages that are `Essential: yes` or `Priority: required` and all that these depend on
-//! (the minimal install of a release). Those are carried only when a line names them.
+//! It follows `Pre-Depends` and `Depends` (and `Recommends`, where the line says so) all the way
+//! down to `libc6`, as `apt-get install` does on an empty target. With [`Minimal::Required`] it
+//! ends at the minimal install of the release: packages that are `Essential: yes` or `Priority:
+//! required`, and all that these depend on, are carried only when a line names them. With an
+//! `installed` file it ends at what that file lists.
 //!
 //! # Which package meets a relation
 //!
-//! Of alternatives, one that is there already; else the first that some package meets. Of several
-//! packages: one of that very name in its highest version that fits, else the provider of the
-//! highest priority. When the version already chosen does not fit, one that fits is carried
-//! beside it: two named packages need not end on the same node. Conflicts are not looked at, for
-//! the same reason.
+//! What apt would take, see `solve`: no two packages of a set conflict. Where the packages of a
+//! line cannot all be installed on one node, those that stand in the way make up a set of their
+//! own, so that each of them can be installed on some node. Where a package that is named would
+//! bring others when it is installed by itself, these are carried too. A package that cannot be
+//! installed at all is carried with what can be had, and told of.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use debian_control::{
-    lossy::{Relation, Relations},
-    relations::VersionConstraint,
+use super::{
+    installed::Installed,
+    offers::{Offers, There},
+    packages::{Id, Package, Universe},
+    relations::Relation,
+    select::{self, Root},
+    solve::{Outcome, solve},
 };
-use debversion::Version;
+use crate::waybill::apt::Minimal;
 
-use super::packages::{Bearer, Id, Package, Universe};
+/// Most candidates that are tried for one line and architecture; whole suites need some 100,000.
+const STEPS_MAX: usize = 3_000_000;
+
+/// Most candidates that are tried for packages each by itself: some thousand packages.
+const ALONE_STEPS_MAX: usize = 500_000;
 
 /// A package that a line names: `name`, `name=version`, `name:arch` or `name:arch=version`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +46,22 @@ pub struct Named {
     pub name: String,
     pub architecture: Option<String>,
     pub version: Option<String>,
+}
+
+/// What a line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub named: Vec<Named>,
+    /// Whether every package of the suites is asked for.
+    pub all: bool,
+    /// Whether `Recommends` count.
+    pub recommends: bool,
+    pub minimal: Minimal,
+    /// Whether security suites are asked for: all of them, or their updates of `installed`.
+    pub security: bool,
+    pub installed: Option<Installed>,
+    /// The line, for the reasons.
+    pub label: String,
 }
 
 /// What to carry for one architecture.
@@ -56,6 +82,11 @@ pub enum Unmet {
          add the suite or component that does"
     )]
     Relation { asker: String, relation: String },
+    #[error(
+        "{package} cannot be installed: {asker} depends on {relation}, and all that meet it \
+         conflict with other packages that it needs; leave it out or name another version"
+    )]
+    Conflict { package: String, asker: String, relation: String },
     #[error("the {field} of {asker} is not understood: {what}")]
     Malformed { asker: String, field: &'static str, what: String },
 }
@@ -73,195 +104,192 @@ impl Named {
         };
         Self { entry: entry.to_owned(), name: name.trim().to_owned(), architecture, version }
     }
-}
 
-/// Closes over the packages named for `architecture`; `label` is the line that names them.
-pub fn close(universe: &Universe<'_>, architecture: &str, named: &[Named], label: &str) -> Closure {
-    let mut walk = Walk::new(universe, architecture);
-    for entry in
-        named.iter().filter(|n| n.architecture.as_deref().is_none_or(|a| a == architecture))
-    {
-        match walk.find_named(entry) {
-            Some(id) => walk.carry(id, format!("{label}: {}", entry.entry)),
-            None => walk.closure.unmet.push(Unmet::Unknown {
-                entry: entry.entry.clone(),
-                architecture: architecture.to_owned(),
-            }),
-        }
-    }
-    walk.run();
-    walk.closure.unmet.sort();
-    walk.closure.unmet.dedup();
-    walk.closure
-}
-
-/// A closure on its way.
-struct Walk<'u, 'a> {
-    universe: &'u Universe<'a>,
-    architecture: &'u str,
-    /// What every system has.
-    base: BTreeSet<Id>,
-    closure: Closure,
-    open: VecDeque<Id>,
-}
-
-impl<'u, 'a> Walk<'u, 'a> {
-    /// Begins with what every system has.
-    fn new(universe: &'u Universe<'a>, architecture: &'u str) -> Self {
-        let open = VecDeque::new();
-        let closure = Closure::default();
-        let mut walk = Self { universe, architecture, base: BTreeSet::new(), closure, open };
-        for (id, package) in universe.packages.iter().enumerate().filter(|(_, p)| p.base) {
-            if walk.highest(universe.bearers(package.name).iter().filter(|b| b.real)) == Some(id) {
-                walk.carry(id, String::new());
-            }
-        }
-        walk.run();
-        walk.base = std::mem::take(&mut walk.closure).carried.into_keys().collect();
-        walk
-    }
-
-    /// Follows the relations of every package that is carried.
-    fn run(&mut self) {
-        while let Some(id) = self.open.pop_front() {
-            for field in ["Pre-Depends", "Depends"] {
-                self.follow(id, field);
-            }
-        }
-    }
-
-    fn carry(&mut self, id: Id, reason: String) {
-        if !self.closure.carried.contains_key(&id) {
-            self.open.push_back(id);
-        }
-        self.closure.carried.entry(id).or_default().insert(reason);
-    }
-
-    fn follow(&mut self, id: Id, field: &'static str) {
-        let asker = self.universe.packages[id];
-        let Some(text) = asker.field(field) else { return };
-        let relations: Relations = match text.parse() {
-            Ok(relations) => relations,
-            Err(what) => {
-                let asker = asker.words();
-                self.closure.unmet.push(Unmet::Malformed { asker, field, what });
-                return;
-            }
-        };
-        for alternatives in &relations.0 {
-            let here = |r: &&Relation| is_for(r, self.architecture);
-            let alternatives: Vec<&Relation> = alternatives.iter().filter(here).collect();
-            if !alternatives.is_empty() {
-                self.meet(&asker, &alternatives);
-            }
-        }
-    }
-
-    /// Meets one relation: by what is there, else by the best package there is.
-    fn meet(&mut self, asker: &Package<'_>, alternatives: &[&Relation]) {
-        let held = alternatives.iter().find_map(|relation| {
-            self.fitting(relation).find(|b| self.is_held(b.id)).map(|bearer| bearer.id)
-        });
-        let choice = held.or_else(|| alternatives.iter().find_map(|relation| self.best(relation)));
-        match choice {
-            Some(id)
-                if self.base.contains(&id) || self.universe.packages[id].name == asker.name => {}
-            Some(id) => self.carry(id, format!("{} depends on it", asker.name)),
-            None => {
-                let words: Vec<String> = alternatives.iter().map(ToString::to_string).collect();
-                let relation = words.join(" | ");
-                self.closure.unmet.push(Unmet::Relation { asker: asker.words(), relation });
-            }
-        }
-    }
-
-    fn is_held(&self, id: Id) -> bool {
-        self.base.contains(&id) || self.closure.carried.contains_key(&id)
-    }
-
-    /// Everything that meets a relation.
-    fn fitting<'r>(
-        &self,
-        relation: &'r Relation,
-    ) -> impl Iterator<Item = &'u Bearer<'a>> + use<'u, 'a, 'r> {
-        let (universe, architecture) = (self.universe, self.architecture);
-        universe
-            .bearers(&relation.name)
-            .iter()
-            .filter(move |b| fits(relation, b, &universe.packages[b.id], architecture))
-    }
-
-    fn best(&self, relation: &Relation) -> Option<Id> {
-        let package = |bearer: &Bearer<'_>| &self.universe.packages[bearer.id];
-        self.highest(self.fitting(relation).filter(|b| b.real)).or_else(|| {
-            let rank = |b: &&Bearer<'_>| (priority(package(b)), package(b).name);
-            let name = self.fitting(relation).min_by_key(rank).map(|b| package(b).name)?;
-            self.highest(self.fitting(relation).filter(|b| package(b).name == name))
-        })
-    }
-
-    /// The package of the highest version; the first of equals.
-    fn highest<'b>(&self, bearers: impl Iterator<Item = &'b Bearer<'a>>) -> Option<Id>
-    where
-        'a: 'b,
-    {
-        let versions =
-            bearers.filter_map(|b| Some((self.universe.packages[b.id].parsed_version()?, b.id)));
-        let first_highest = |best: (Version, Id), next: (Version, Id)| {
-            if best.0 < next.0 { next } else { best }
-        };
-        versions.reduce(first_highest).map(|(_, id)| id)
-    }
-
-    fn find_named(&self, named: &Named) -> Option<Id> {
-        let version = named.version.as_deref();
-        let asked = self.universe.bearers(&named.name).iter().filter(|b| {
-            b.real && version.is_none_or(|v| v == self.universe.packages[b.id].version)
-        });
-        self.highest(asked)
+    /// Whether it is asked for on an architecture.
+    pub fn is_for(&self, architecture: &str) -> bool {
+        self.architecture.as_deref().is_none_or(|own| own == architecture)
     }
 }
 
-/// Whether a relation counts for an architecture (Debian policy, section 7.1).
-fn is_for(relation: &Relation, architecture: &str) -> bool {
-    let Some(list) = &relation.architectures else { return true };
-    let names = |word: &str| word == architecture || word == "any" || word == "linux-any";
-    if list.iter().any(|word| word.starts_with('!')) {
-        return !list.iter().filter_map(|word| word.strip_prefix('!')).any(names);
-    }
-    list.iter().any(|word| names(word))
-}
-
-/// Whether what bears the name of a relation meets the rest of it. A bare `Provides` meets no
-/// version (Debian policy, section 7.5); `:any` asks for `Multi-Arch: allowed`.
-fn fits(
-    relation: &Relation,
-    bearer: &Bearer<'_>,
-    package: &Package<'_>,
+/// Closes over what a line asks for, for `architecture`. `is_security` says whether a package is
+/// from a security suite.
+pub fn close(
+    universe: &Universe<'_>,
     architecture: &str,
-) -> bool {
-    let qualified = match relation.archqual.as_deref() {
-        None => true,
-        Some("any") => package.field("Multi-Arch").as_deref() == Some("allowed"),
-        Some(asked) => asked == architecture || asked == "native",
-    };
-    let Some((constraint, wanted)) = &relation.version else { return qualified };
-    let Some(Ok(version)) = bearer.version.map(Version::parse_lenient) else { return false };
-    qualified
-        && match constraint {
-            VersionConstraint::LessThan => version < *wanted,
-            VersionConstraint::LessThanEqual => version <= *wanted,
-            VersionConstraint::Equal => version == *wanted,
-            VersionConstraint::GreaterThanEqual => version >= *wanted,
-            VersionConstraint::GreaterThan => version > *wanted,
+    request: &Request,
+    is_security: &dyn Fn(&Package<'_>) -> bool,
+) -> Closure {
+    let offers = Offers::new(universe, architecture, request.recommends);
+    let mut steps = STEPS_MAX;
+    let there = there(&offers, request, &mut steps);
+    let asked = select::select(universe, architecture, request, is_security);
+    let mut closure = Closure { unmet: asked.unmet, ..Closure::default() };
+    for (id, reason) in asked.alone {
+        closure.carried.entry(id).or_default().insert(reason);
+    }
+    let mut open: Vec<&Root> = asked.roots.iter().collect();
+    while !open.is_empty() {
+        let (set, rest) = next_set(&offers, &there, open, &mut steps, &mut closure.unmet);
+        closure.add(&offers, &there, &set);
+        open = rest;
+    }
+    let mut steps = ALONE_STEPS_MAX;
+    for root in asked.roots.iter().filter(|root| root.alone && 1 < asked.roots.len()) {
+        if let Outcome::Solved(set) = solve(&offers, &there, &[&root.candidates], &mut steps) {
+            closure.add(&offers, &there, &set);
         }
+    }
+    for root in &asked.roots {
+        let carried = root.candidates.iter().find(|id| closure.carried.contains_key(id));
+        if let Some(&id) = carried {
+            closure.carried.entry(id).or_default().insert(root.reason.clone());
+        }
+    }
+    closure.unmet.extend(offers.malformed());
+    closure.unmet.sort();
+    closure.unmet.dedup();
+    closure
 }
 
-/// The rank of a package's priority; the lower, the rather it is taken.
-fn priority(package: &Package<'_>) -> usize {
-    let order = ["required", "important", "standard", "optional"];
-    let priority = package.field("Priority").unwrap_or_default();
-    order.iter().position(|word| *word == priority).unwrap_or(order.len())
+/// What the targets of a line have.
+fn there(offers: &Offers<'_, '_>, request: &Request, steps: &mut usize) -> There {
+    let universe = offers.universe;
+    if let Some(installed) = &request.installed {
+        let installed = installed.versions(offers.architecture);
+        let is_same = |id: &Id| {
+            let package = &universe.packages[*id];
+            installed
+                .get(package.name)
+                .is_some_and(|v| package.parsed_version().as_ref() == Some(v))
+        };
+        let ids = (0..universe.packages.len()).filter(is_same).collect();
+        return There { ids, installed };
+    }
+    let mut there = There::default();
+    if request.minimal == Minimal::Required {
+        let base = Offers::new(universe, offers.architecture, false);
+        let bases = universe.packages.iter().filter(|package| package.base);
+        let highest = bases.filter_map(|p| universe.highest(universe.named(p.name)));
+        let required: Vec<Id> = highest.filter(|id| universe.packages[*id].base).collect();
+        let roots: Vec<&[Id]> = required.chunks(1).collect();
+        there.ids = match solve(&base, &there, &roots, steps) {
+            Outcome::Solved(set) => set.into_iter().collect(),
+            _ => walk(&base, &there, &required).0.into_iter().collect(),
+        };
+    }
+    there
+}
+
+/// The largest set that some of `open` can be installed as, and those of `open` left for others.
+fn next_set<'r>(
+    offers: &Offers<'_, '_>,
+    there: &There,
+    mut open: Vec<&'r Root>,
+    steps: &mut usize,
+    unmet: &mut Vec<Unmet>,
+) -> (BTreeSet<Id>, Vec<&'r Root>) {
+    let mut rest = Vec::new();
+    loop {
+        let roots: Vec<&[Id]> = open.iter().map(|root| root.candidates.as_slice()).collect();
+        let stuck = match solve(offers, there, &roots, steps) {
+            Outcome::Solved(set) => {
+                rest.reverse();
+                return (set, rest);
+            }
+            Outcome::Stuck { root, .. } if 1 < open.len() => {
+                rest.push(open.remove(root));
+                continue;
+            }
+            Outcome::Stuck { asker, relation, .. } => Some((asker, relation)),
+            Outcome::Unknown => None,
+        };
+        // What cannot be installed, or is too hard to tell.
+        let roots: Vec<Id> =
+            open.iter().filter_map(|root| root.candidates.first().copied()).collect();
+        let (set, missing) = walk(offers, there, &roots);
+        if let (true, Some((asker, relation)), Some(root)) =
+            (missing.is_empty(), stuck, open.first())
+        {
+            let words = |id: Id| offers.package(id).words();
+            let package = root.candidates.first().map_or_else(String::new, |&id| words(id));
+            let asker = asker.map_or_else(|| package.clone(), words);
+            unmet.push(Unmet::Conflict { package, asker, relation });
+        }
+        unmet.extend(missing);
+        rest.reverse();
+        return (set, rest);
+    }
+}
+
+/// Follows relations without a look at conflicts, and tells of those that nothing meets.
+fn walk(offers: &Offers<'_, '_>, there: &There, roots: &[Id]) -> (BTreeSet<Id>, Vec<Unmet>) {
+    let mut set: BTreeSet<Id> = roots.iter().copied().collect();
+    let mut open: VecDeque<Id> = roots.iter().copied().collect();
+    let mut unmet = Vec::new();
+    while let Some(id) = open.pop_front() {
+        let needs = offers.needs(id);
+        for (group, soft) in with_softness(&needs.hard, &needs.soft) {
+            let held = |relation: &Relation<'_>| {
+                offers.fitting(relation).any(|id| set.contains(&id))
+                    || offers.is_there(there, relation, |_| false)
+            };
+            if group.iter().any(held) {
+                continue;
+            }
+            match offers.candidates(group).first() {
+                Some(&found) => {
+                    set.insert(found);
+                    open.push_back(found);
+                }
+                None if soft => {}
+                None => {
+                    let words: Vec<String> = group.iter().map(ToString::to_string).collect();
+                    let (asker, relation) = (offers.package(id).words(), words.join(" | "));
+                    unmet.push(Unmet::Relation { asker, relation });
+                }
+            }
+        }
+    }
+    (set, unmet)
+}
+
+fn with_softness<'g, T>(hard: &'g [T], soft: &'g [T]) -> impl Iterator<Item = (&'g T, bool)> {
+    hard.iter().map(|group| (group, false)).chain(soft.iter().map(|group| (group, true)))
+}
+
+impl Closure {
+    /// Adds a set of packages that are installed together, with who of them needs whom.
+    fn add(&mut self, offers: &Offers<'_, '_>, there: &There, set: &BTreeSet<Id>) {
+        let mut by_name: HashMap<&str, Id> = HashMap::new();
+        for &id in set {
+            by_name.insert(offers.package(id).name, id);
+            self.carried.entry(id).or_default();
+        }
+        for &id in set {
+            let (needs, name) = (offers.needs(id), offers.package(id).name);
+            for (group, soft) in with_softness(&needs.hard, &needs.soft) {
+                let held = group
+                    .iter()
+                    .find_map(|relation| offers.fitting(relation).find(|id| set.contains(id)));
+                let Some(held) = held.filter(|&held| offers.package(held).name != name) else {
+                    continue;
+                };
+                let verb = if soft { "recommends" } else { "depends on" };
+                let reasons = self.carried.entry(held).or_default();
+                reasons.insert(format!("{name} {verb} it"));
+            }
+            for relation in &needs.against {
+                let broken = there.installed.get(relation.name);
+                let newer = by_name.get(relation.name).filter(|&&other| other != id);
+                if let (true, Some(&newer)) =
+                    (broken.is_some_and(|v| relation.admits(Some(v))), newer)
+                {
+                    let reasons = self.carried.entry(newer).or_default();
+                    reasons.insert(format!("{name} breaks the one that is installed"));
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

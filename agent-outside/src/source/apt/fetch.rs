@@ -39,6 +39,8 @@ pub struct Text {
     pub path: String,
     /// Fingerprint of the key that signed `Release`.
     pub signer: String,
+    /// Whether `Release` calls the suite security.
+    pub security: bool,
     pub text: String,
 }
 
@@ -233,6 +235,7 @@ async fn fetch_index(
         architecture: architecture.to_owned(),
         path,
         signer: vouched.signer.clone(),
+        security: vouched.release.security,
         text,
     })
 }

@@ -9,7 +9,6 @@
 
 use std::{collections::HashMap, io::Read};
 
-use deb822_fast::borrowed::BorrowedParser;
 use debversion::Version;
 use gapferry_proto::{Digest, limits};
 
@@ -102,10 +101,17 @@ pub struct Package<'a> {
 }
 
 impl<'a> Package<'a> {
-    /// A field of the paragraph, its lines joined by `\n`.
-    pub fn field(&self, name: &str) -> Option<String> {
-        let paragraphs = BorrowedParser::new(self.paragraph).parse_all().ok()?;
-        paragraphs.first()?.get_field(name).map(|field| field.join().trim().to_owned())
+    /// A field of the paragraph, with its line ends, without blanks around it.
+    pub fn field(&self, name: &str) -> Option<&'a str> {
+        let mut fields = Fields { rest: self.paragraph };
+        fields
+            .find_map(|field| field.ok().filter(|(own, _)| own.eq_ignore_ascii_case(name)))
+            .map(|(_, value)| value)
+    }
+
+    /// Whether a field says yes.
+    pub fn says(&self, name: &str) -> bool {
+        self.field(name) == Some("yes")
     }
 
     /// The version, unless it is none.
@@ -118,35 +124,89 @@ impl<'a> Package<'a> {
         format!("{} {} {}", self.name, self.version, self.architecture)
     }
 
-    fn parse(paragraph: &'a str, text: usize) -> Result<(Self, Vec<Provided<'a>>), String> {
-        let parsed = BorrowedParser::new(paragraph).parse_all().map_err(|e| e.to_string())?;
-        let [fields] = parsed.as_slice() else {
-            return Err(format!("{:?} …", paragraph.lines().next()));
+    fn parse(paragraph: &'a str, text: usize) -> Result<(Self, &'a str), String> {
+        let [mut package, mut version, mut architecture, mut provides] = [None; 4];
+        let mut base = false;
+        for field in (Fields { rest: paragraph }) {
+            let (name, value) = field?;
+            let place = match name {
+                "Package" => &mut package,
+                "Version" => &mut version,
+                "Architecture" => &mut architecture,
+                "Provides" => &mut provides,
+                "Essential" | "Priority" => {
+                    base |= matches!(value, "yes" | "required");
+                    continue;
+                }
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        let need = |value: Option<&'a str>, name| {
+            value.ok_or_else(|| format!("no {name} in {:?}", paragraph.lines().next()))
         };
-        let get = |name| fields.get_single(name).map(str::trim);
-        let need = |name| get(name).ok_or_else(|| format!("no {name} in {:?}", get("Package")));
         let package = Self {
-            name: need("Package")?,
-            version: need("Version")?,
-            architecture: need("Architecture")?,
-            base: get("Essential") == Some("yes") || get("Priority") == Some("required"),
+            name: need(package, "Package")?,
+            version: need(version, "Version")?,
+            architecture: need(architecture, "Architecture")?,
+            base,
             text,
             paragraph,
         };
-        let provides = fields.get("Provides").unwrap_or_default();
-        let provided = provides.iter().flat_map(|line| line.split(',')).filter_map(Provided::parse);
-        Ok((package, provided.collect()))
+        Ok((package, provides.unwrap_or_default()))
+    }
+
+    /// The names that a package stands in for.
+    pub fn provided(&self) -> impl Iterator<Item = Provided<'a>> + use<'a> {
+        Provided::parse_all(self.field("Provides").unwrap_or_default())
+    }
+}
+
+/// The fields of a paragraph (Debian policy, section 5.1); comments are passed over.
+struct Fields<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(&'a str, &'a str), String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.rest.starts_with('#') {
+            self.rest = self.rest.split_once('\n').map_or("", |(_, rest)| rest);
+        }
+        if self.rest.is_empty() {
+            return None;
+        }
+        let mut end = 0;
+        loop {
+            let tail = &self.rest[end..];
+            end += tail.find('\n').map_or(tail.len(), |at| at + 1);
+            if !self.rest[end..].starts_with([' ', '\t']) {
+                break;
+            }
+        }
+        let (field, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let parts = field
+            .split_once(':')
+            .filter(|(name, _)| !name.is_empty() && !name.contains(|c: char| c.is_whitespace()));
+        let named = parts.map(|(name, value)| (name, value.trim()));
+        Some(named.ok_or_else(|| format!("{:?}", field.lines().next().unwrap_or_default())))
     }
 }
 
 /// A name that a package stands in for, and as which version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Provided<'a> {
-    name: &'a str,
-    version: Option<&'a str>,
+pub struct Provided<'a> {
+    pub name: &'a str,
+    pub version: Option<&'a str>,
 }
 
 impl<'a> Provided<'a> {
+    fn parse_all(text: &'a str) -> impl Iterator<Item = Self> + use<'a> {
+        text.split(',').filter_map(Self::parse)
+    }
+
     /// Reads `name[:arch] [(= version)]` (Debian policy, section 7.5).
     fn parse(text: &'a str) -> Option<Self> {
         let (name, version) = match text.split_once('(') {
@@ -188,10 +248,10 @@ impl<'a> Universe<'a> {
         let mut universe = Self::default();
         for (number, path, text) in texts {
             for paragraph in paragraphs(text) {
-                let (package, provided) = Package::parse(paragraph, number)
+                let (package, provides) = Package::parse(paragraph, number)
                     .map_err(|what| IndexError::Paragraph { path: path.to_owned(), what })?;
                 if package.architecture == architecture || package.architecture == "all" {
-                    universe.add(package, provided);
+                    universe.add(package, provides);
                 }
             }
         }
@@ -203,12 +263,39 @@ impl<'a> Universe<'a> {
         self.bearers.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn add(&mut self, package: Package<'a>, provided: Vec<Provided<'a>>) {
+    /// The packages of a name, in the order of the indexes.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = Id> + use<'_, 'a> {
+        self.bearers(name).iter().filter(|bearer| bearer.real).map(|bearer| bearer.id)
+    }
+
+    /// Every name that a package of the indexes has, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> + use<'_, 'a> {
+        let real = |bearers: &Vec<Bearer<'_>>| bearers.iter().any(|bearer| bearer.real);
+        self.bearers.iter().filter(move |(_, bearers)| real(bearers)).map(|(&name, _)| name)
+    }
+
+    /// Of packages the one of the highest version; the first of equals.
+    pub fn highest(&self, ids: impl Iterator<Item = Id>) -> Option<Id> {
+        let mut ids = ids.peekable();
+        let first = ids.next()?;
+        if ids.peek().is_none() {
+            return self.packages[first].parsed_version().map(|_| first); // as nearly all
+        }
+        let versions = std::iter::once(first)
+            .chain(ids)
+            .filter_map(|id| Some((self.packages[id].parsed_version()?, id)));
+        let first_highest = |best: (Version, Id), next: (Version, Id)| {
+            if best.0 < next.0 { next } else { best }
+        };
+        versions.reduce(first_highest).map(|(_, id)| id)
+    }
+
+    fn add(&mut self, package: Package<'a>, provides: &'a str) {
         let id = self.packages.len();
         self.packages.push(package);
         let own = Bearer { id, version: Some(package.version), real: true };
         self.bearers.entry(package.name).or_default().push(own);
-        for Provided { name, version } in provided {
+        for Provided { name, version } in Provided::parse_all(provides) {
             self.bearers.entry(name).or_default().push(Bearer { id, version, real: false });
         }
     }

@@ -13,7 +13,7 @@ use gapferry_proto::{
 };
 
 use super::{
-    closure::{self, Named, Unmet},
+    closure::{self, Request, Unmet},
     fetch::{self, Text},
     packages::{Package, Universe},
     release::parse_sha256,
@@ -30,6 +30,11 @@ pub enum PickError {
          one of the sources is not what it claims: leave one out"
     )]
     Disagreement { package: String },
+    #[error(
+        "no Release of its suites calls itself security; \
+         name a suite such as bookworm-security, or leave out `security: true`"
+    )]
+    NoSecurity,
 }
 
 /// What a line asks for.
@@ -37,14 +42,19 @@ pub enum PickError {
 pub struct Wish {
     pub target: Target,
     pub architectures: Vec<String>,
-    pub named: Vec<Named>,
-    pub label: String,
+    pub request: Request,
 }
 
 /// Closes over a wish, architecture by architecture, and collects the artifacts.
 pub fn pick(wish: &Wish, texts: &[Text]) -> Found {
     let mut found = Found::default();
     let mut artifacts: BTreeMap<String, Artifact> = BTreeMap::new();
+    let label = || wish.request.label.clone();
+    if wish.request.security && !texts.iter().any(|text| text.security) {
+        let (verdict, error) = (Verdict::Configuration, PickError::NoSecurity);
+        found.failures.push(Failure::new(Kind::Deb, label(), verdict, error));
+        return found;
+    }
     for architecture in &wish.architectures {
         let read = texts
             .iter()
@@ -62,12 +72,9 @@ pub fn pick(wish: &Wish, texts: &[Text]) -> Found {
                     &mut found.failures,
                 );
             }
-            Err(e) => found.failures.push(Failure::new(
-                Kind::Deb,
-                wish.label.clone(),
-                Verdict::Refused,
-                e,
-            )),
+            Err(e) => {
+                found.failures.push(Failure::new(Kind::Deb, label(), Verdict::Refused, e));
+            }
         }
     }
     found.artifacts = artifacts.into_values().collect();
@@ -82,7 +89,8 @@ fn pick_from(
     artifacts: &mut BTreeMap<String, Artifact>,
     failures: &mut Vec<Failure>,
 ) {
-    let closure = closure::close(universe, architecture, &wish.named, &wish.label);
+    let is_security = |package: &Package<'_>| texts[package.text].security;
+    let closure = closure::close(universe, architecture, &wish.request, &is_security);
     failures.extend(closure.unmet.into_iter().map(unmet));
     for (id, wanted) in closure.carried {
         let package = &universe.packages[id];
@@ -99,6 +107,7 @@ fn unmet(unmet: Unmet) -> Failure {
     let (name, verdict) = match &unmet {
         Unmet::Unknown { entry, .. } => (entry.clone(), Verdict::Missing),
         Unmet::Relation { relation, .. } => (relation.clone(), Verdict::Missing),
+        Unmet::Conflict { package, .. } => (package.clone(), Verdict::Missing),
         Unmet::Malformed { asker, .. } => (asker.clone(), Verdict::Refused),
     };
     Failure::new(Kind::Deb, name, verdict, unmet)
@@ -140,22 +149,26 @@ fn artifact(
     target: &Target,
     wanted: BTreeSet<String>,
 ) -> Result<Artifact, PickError> {
-    let bad = |field, value| PickError::Field { package: package.words(), field, value };
+    let bad = |field, value: Option<&str>| PickError::Field {
+        package: package.words(),
+        field,
+        value: value.map(str::to_owned),
+    };
     for (field, value) in [
         ("Package", package.name),
         ("Version", package.version),
         ("Architecture", package.architecture),
     ] {
         if !is_word(value) {
-            return Err(bad(field, Some(value.to_owned())));
+            return Err(bad(field, Some(value)));
         }
     }
     let name = format!("{target}/{}_{}_{}", package.name, package.version, package.architecture);
     let read = |field| package.field(field);
     let (path, hex, size) = (read("Filename"), read("SHA256"), read("Size"));
-    let filename = path.as_deref().and_then(parse_filename).ok_or_else(|| bad("Filename", path))?;
-    let digest = hex.as_deref().and_then(parse_sha256).ok_or_else(|| bad("SHA256", hex))?;
-    let len_bytes = size.as_deref().and_then(parse_len).ok_or_else(|| bad("Size", size))?;
+    let filename = path.and_then(parse_filename).ok_or_else(|| bad("Filename", path))?;
+    let digest = hex.and_then(parse_sha256).ok_or_else(|| bad("SHA256", hex))?;
+    let len_bytes = size.and_then(parse_len).ok_or_else(|| bad("Size", size))?;
     let origin = format!("{}/{filename}", fetch::root_of(&text.source.uri));
     let facts = DebFacts {
         target: target.clone(),

@@ -21,6 +21,8 @@ pub struct Release {
     pub by_hash: bool,
     /// Whether packages of architecture `all` stand in an index of their own.
     pub separate_all: bool,
+    /// Whether it is for updates that mend vulnerabilities.
+    pub security: bool,
     indexes: BTreeMap<String, Listed>,
 }
 
@@ -89,11 +91,14 @@ impl Release {
         let lines = paragraph.get("SHA256").unwrap_or_default();
         let listed = lines.iter().filter(|line| !line.trim().is_empty());
         let has_all = field("Architectures").is_some_and(|a| a.split(' ').any(|a| a == "all"));
+        let of_security = |value: &str| value.to_ascii_lowercase().contains("security");
+        let names = [field("Label"), field("Suite"), field("Codename")];
         let in_each = field("No-Support-for-Architecture-all") == Some("Packages");
         Ok(Self {
             valid_until,
             by_hash: field("Acquire-By-Hash") == Some("yes"),
             separate_all: has_all && !in_each,
+            security: names.into_iter().flatten().any(of_security),
             indexes: listed.map(|line| parse_listed(line)).collect::<Result<_, _>>()?,
         })
     }
@@ -230,6 +235,21 @@ mod tests {
     fn packages_for_all_may_stand_in_each_index() {
         let text = release("No-Support-for-Architecture-all: Packages\n");
         assert!(!Release::parse(&text, now()).unwrap().separate_all);
+    }
+
+    #[test]
+    fn a_security_suite_says_so_in_its_label_suite_or_codename() {
+        for (field, expected) in [
+            ("Label: Debian-Security", true),
+            ("Codename: bookworm-security", true),
+            ("Label: Ubuntu\nCodename: noble", false),
+            ("Description: without security", false),
+        ] {
+            let release = Release::parse(&release(&format!("{field}\n")), now()).unwrap();
+            assert_eq!(release.security, expected, "{field}");
+        }
+        let text = "Suite: noble-security\nSHA256:\n";
+        assert!(Release::parse(text, now()).unwrap().security);
     }
 
     #[test]

@@ -169,6 +169,7 @@ impl Supply {
              pypi:\n    - {{requirements: requirements.txt, python: [\"{python}\"], \
              platforms: [manylinux_2_28_{machine}]{index}}}\n  \
              apt:\n    - {{{source}, architectures: [{architecture}], packages: [{debs}], \
+             minimal: required, \
              target: nodes}}\n",
             machine = env::consts::ARCH,
         )

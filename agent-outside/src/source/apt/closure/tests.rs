@@ -13,18 +13,32 @@ fn index(lines: &[&str]) -> String {
         .collect()
 }
 
-/// Closes over `named` and shows `package version: reasons`, then what is unmet.
-fn closed(lines: &[&str], named: &[&str]) -> Vec<String> {
-    let text = index(lines);
-    let universe = Universe::parse([(0, "Packages", text.as_str())], "amd64").unwrap();
-    let named: Vec<Named> = named.iter().map(|entry| Named::parse(entry)).collect();
-    let closure = close(&universe, "amd64", &named, "line");
+/// Closes over a request and shows `package version: reasons`, then what is unmet. Packages of the
+/// second index are from a security suite.
+fn asked(lines: &[&str], security: &[&str], request: &Request) -> Vec<String> {
+    let (text, secure) = (index(lines), index(security));
+    let texts = [(0, "Packages", text.as_str()), (1, "security", secure.as_str())];
+    let universe = Universe::parse(texts, "amd64").unwrap();
+    let closure = close(&universe, "amd64", request, &|package| package.text == 1);
     let carried = closure.carried.iter().map(|(&id, reasons)| {
         let package = &universe.packages[id];
         let reasons: Vec<&str> = reasons.iter().map(String::as_str).collect();
         format!("{} {}: {}", package.name, package.version, reasons.join(", "))
     });
     carried.chain(closure.unmet.iter().map(ToString::to_string)).collect()
+}
+
+fn request(named: &[&str]) -> Request {
+    let named = named.iter().map(|entry| Named::parse(entry)).collect();
+    Request { named, label: "line".to_owned(), ..Request::default() }
+}
+
+fn closed(lines: &[&str], named: &[&str]) -> Vec<String> {
+    asked(lines, &[], &request(named))
+}
+
+fn installed(text: &str) -> Option<Installed> {
+    Some(Installed::parse(text).unwrap())
 }
 
 #[test]
@@ -43,36 +57,43 @@ fn dependencies_are_followed_through_cycles_and_pre_depends() {
 }
 
 #[test]
-fn what_every_system_has_stays_behind_unless_it_is_named() {
+fn a_closure_goes_down_to_what_every_system_has_unless_the_line_says_required() {
     let lines = [
         "base 1 | Essential: yes | Depends: libc (>= 2)",
         "login 1 | Priority: required | Depends: virtual",
         "libc 2",
         "pam 1 | Provides: virtual",
         "a 1 | Depends: libc (>= 1), base, virtual",
+        "b 1 | Depends: libc (<< 2)",
+        "libc 1",
     ];
-    assert_eq!(closed(&lines, &["a"]), ["a 1: line: a"]);
-    assert_eq!(closed(&lines, &["base"]), ["base 1: line: base"]);
-    assert_eq!(closed(&lines, &["libc"]), ["libc 2: line: libc"]);
+    let required = |named: &[&str]| {
+        asked(&lines, &[], &Request { minimal: Minimal::Required, ..request(named) })
+    };
+    let all = ["base 1: a depends on it", "libc 2: a depends on it, base depends on it"];
+    assert_eq!(closed(&lines, &["a"])[..2], all);
+    assert_eq!(required(&["a"]), ["a 1: line: a"]);
+    assert_eq!(required(&["base"]), ["base 1: line: base"]);
+    assert_eq!(required(&["libc"]), ["libc 2: line: libc"]);
+    assert_eq!(required(&["b"]), ["b 1: line: b", "libc 1: b depends on it"]);
 }
 
 #[test]
-fn of_alternatives_one_that_is_there_wins_then_the_first_that_exists() {
+fn of_alternatives_the_first_that_exists_wins() {
     let with_a = |depends: &str| {
         format!("Package: a\nVersion: 1\nArchitecture: amd64\nDepends: {depends}\n\n")
             + &index(&["x 1", "y 1"])
     };
     for (depends, named, expected) in [
         ("x | y", vec!["a"], vec!["a", "x"]),
-        ("x | y", vec!["a", "y"], vec!["a", "y"]),
+        ("x | y", vec!["a", "y"], vec!["a", "x", "y"]), // a by itself would bring x
         ("none | y", vec!["a"], vec!["a", "y"]),
         ("x [!amd64] | y [amd64]", vec!["a"], vec!["a", "y"]),
         ("x [arm64]", vec!["a"], vec!["a"]),
     ] {
         let text = with_a(depends);
         let universe = Universe::parse([(0, "P", text.as_str())], "amd64").unwrap();
-        let named: Vec<Named> = named.into_iter().map(Named::parse).collect();
-        let closure = close(&universe, "amd64", &named, "line");
+        let closure = close(&universe, "amd64", &request(&named), &|_| false);
         let names: Vec<_> = closure.carried.keys().map(|&id| universe.packages[id].name).collect();
         assert_eq!(names, expected, "{depends}");
         assert_eq!(closure.unmet, [], "{depends}");
@@ -103,7 +124,7 @@ fn a_virtual_package_is_met_by_a_provider_of_the_right_version() {
     assert_eq!(closed(&lines, &["b"]), ["b 1: line: b", "zmail 9: b depends on it"]);
     assert_eq!(
         closed(&lines, &["a", "exim"]),
-        ["a 1: line: a", "exim 1: a depends on it, line: exim"]
+        ["a 1: line: a", "exim 1: a depends on it, line: exim", "postfix 1: a depends on it"]
     );
 }
 
@@ -156,4 +177,111 @@ fn an_entry_may_name_its_architecture_and_version() {
     named("a:arm64", "a", Some("arm64"), None);
     named("a:arm64=1:2", "a", Some("arm64"), Some("1:2"));
     assert_eq!(closed(&["a 1"], &["a:arm64"]), Vec::<String>::new());
+}
+
+#[test]
+fn packages_that_exclude_each_other_are_each_carried_with_what_they_need() {
+    let lines = [
+        "a 1 | Depends: x",
+        "x 1 | Conflicts: y",
+        "b 1 | Depends: y | Conflicts: a",
+        "y 1",
+        "c 1 | Depends: y",
+    ];
+    let expected = [
+        "a 1: line: a",
+        "x 1: a depends on it",
+        "b 1: line: b",
+        "y 1: b depends on it, c depends on it",
+        "c 1: line: c",
+    ];
+    assert_eq!(closed(&lines, &["a", "b", "c"]), expected);
+}
+
+#[test]
+fn a_package_that_cannot_be_installed_is_told_of_with_the_relation() {
+    let lines = ["a 1 | Depends: x, y", "x 1 | Conflicts: y", "y 1", "b 1"];
+    let expected = [
+        "a 1: line: a",
+        "x 1: a depends on it",
+        "y 1: a depends on it",
+        "b 1: line: b",
+        "a 1 amd64 cannot be installed: a 1 amd64 depends on y, and all that meet it conflict \
+         with other packages that it needs; leave it out or name another version",
+    ];
+    assert_eq!(closed(&lines, &["a", "b"]), expected);
+}
+
+#[test]
+fn what_is_recommended_comes_along_when_the_line_says_so() {
+    let lines = ["a 1 | Recommends: b, none", "b 1 | Depends: c", "c 1"];
+    assert_eq!(closed(&lines, &["a"]), ["a 1: line: a"]);
+    assert_eq!(
+        asked(&lines, &[], &Request { recommends: true, ..request(&["a"]) }),
+        ["a 1: line: a", "b 1: a recommends it", "c 1: b depends on it"]
+    );
+}
+
+#[test]
+fn a_star_is_the_highest_version_of_every_name() {
+    let lines = ["a 1 | Depends: none", "a 2", "b 1", "b 1"];
+    let whole = Request { all: true, ..request(&["a=1"]) };
+    assert_eq!(
+        asked(&lines, &["a 1.5"], &whole),
+        [
+            "a 1: line: a=1",
+            "a 2: line: *",
+            "b 1: line: *",
+            "a 1 amd64 depends on none, which no suite of this line has; \
+             add the suite or component that does",
+        ]
+    );
+}
+
+#[test]
+fn security_alone_is_the_highest_version_of_what_its_suites_have() {
+    let lines = ["a 3", "b 1", "c 1"];
+    let security = ["a 1", "a 2 | Depends: none", "c 1"];
+    let request = Request { security: true, ..request(&["b"]) };
+    assert_eq!(
+        asked(&lines, &security, &request),
+        ["b 1: line: b", "a 2: line: security", "c 1: line: security"]
+    );
+}
+
+#[test]
+fn of_what_is_installed_newer_versions_are_carried_and_what_their_bounds_force() {
+    let lines =
+        ["a 2 | Depends: b (>= 2), c (>= 1), d, e", "b 2", "c 2", "d 1", "e 1", "f 1", "g 3"];
+    let installed = installed("a 1\nb 1\nc 2\nd 1\nf 2\nzz 1\n");
+    let newer = Request { installed, ..request(&["c", "g"]) };
+    assert_eq!(
+        asked(&lines, &[], &newer),
+        [
+            "a 2: line: newer than 1, which is installed",
+            "b 2: a depends on it, line: newer than 1, which is installed",
+            "e 1: a depends on it",
+            "g 3: line: g",
+        ]
+    );
+}
+
+#[test]
+fn security_updates_bring_newer_packages_of_other_suites_only_where_they_must() {
+    let lines = ["a 3", "b 2", "c 2", "d 2", "d 3 | Depends: c (>= 2)"];
+    let security = ["a 2 | Depends: b (>= 2), c, v | Breaks: d (<< 2)", "e 1"];
+    let request = Request {
+        security: true,
+        installed: installed("a 1\nb 1\nc 1\nd 1\nv 9\n"),
+        ..request(&[])
+    };
+    assert_eq!(
+        asked(&lines, &security, &request),
+        [
+            "b 2: a depends on it",
+            "c 2: a depends on it, d depends on it",
+            "d 3: a breaks the one that is installed",
+            "a 2: line: newer than 1, which is installed",
+        ]
+    );
 }

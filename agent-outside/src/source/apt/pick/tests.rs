@@ -1,7 +1,10 @@
 use gapferry_proto::Digest;
 
 use super::*;
-use crate::source::apt::settings::{Keys, Source};
+use crate::source::apt::{
+    closure::Named,
+    settings::{Keys, Source},
+};
 
 fn paragraph(name: &str, architecture: &str, rest: &str) -> String {
     format!(
@@ -24,6 +27,7 @@ fn text(architecture: &str, text: &str) -> Text {
         architecture: architecture.to_owned(),
         path: "bookworm-updates Packages".to_owned(),
         signer: "0123abcd".to_owned(),
+        security: false,
         text: text.to_owned(),
     }
 }
@@ -32,8 +36,11 @@ fn wish(architectures: &[&str], packages: &[&str]) -> Wish {
     Wish {
         target: "bookworm".parse().unwrap(),
         architectures: architectures.iter().map(|&a| a.to_owned()).collect(),
-        named: packages.iter().map(|entry| Named::parse(entry)).collect(),
-        label: "spec.apt[0]".to_owned(),
+        request: Request {
+            named: packages.iter().map(|entry| Named::parse(entry)).collect(),
+            label: "spec.apt[0]".to_owned(),
+            ..Request::default()
+        },
     }
 }
 
@@ -143,4 +150,19 @@ fn what_is_missing_is_reported_with_the_rest_carried() {
     assert_eq!(found.artifacts.len(), 1);
     let failures: Vec<_> = found.failures.iter().map(|f| (&*f.name, f.verdict)).collect();
     assert_eq!(failures, [("z", Verdict::Missing), ("none (>= 2)", Verdict::Missing)]);
+}
+
+#[test]
+fn security_is_refused_where_no_suite_calls_itself_so_and_found_where_one_does() {
+    let mut secure = text("amd64", &paragraph("a", "amd64", "Depends: none\n"));
+    let mut wish = wish(&["amd64"], &[]);
+    wish.request.security = true;
+    let found = pick(&wish, std::slice::from_ref(&secure));
+    let failures: Vec<_> = found.failures.iter().map(|f| (&*f.name, f.verdict)).collect();
+    assert_eq!(failures, [("spec.apt[0]", Verdict::Configuration)]);
+    secure.security = true;
+    let found = pick(&wish, &[secure]);
+    let names: Vec<_> = found.artifacts.iter().map(|a| (&*a.name, &*a.wanted[0])).collect();
+    assert_eq!(names, [("bookworm/a_1:2-3_amd64", "spec.apt[0]: security")]);
+    assert!(found.failures.is_empty(), "{:?}", found.failures);
 }
