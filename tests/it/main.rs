@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests stop where tests would")]
 
+mod check;
 mod damage;
 mod delta;
 #[cfg(debug_assertions)] // faults are only in such builds

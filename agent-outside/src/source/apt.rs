@@ -11,9 +11,9 @@
 //! each index, an index names the SHA-256 of each package. So plain HTTP is fine. Nothing is
 //! believed before the step above it was checked.
 
-mod closure;
+pub mod closure;
 mod fetch;
-mod packages;
+pub mod packages;
 mod pick;
 mod release;
 mod settings;
