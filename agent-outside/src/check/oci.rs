@@ -22,7 +22,7 @@ use crate::{
 pub fn check(ground: &Ground<'_>, images: &[(String, ImageLine)], report: &mut Report) {
     for (label, line) in images {
         report.count(Kind::Image);
-        let Err(absent) = pull(ground, line) else { continue };
+        let Err(absent) = pull_for(ground, line, true) else { continue };
         let missing = Missing::new(Kind::Image, absent.name, label, absent.reason);
         report.missing.push(missing.asked_for(Line::image(line)));
     }
@@ -36,12 +36,17 @@ pub struct Absent {
     pub reason: String,
 }
 
-/// Pulls one image.
+/// Pulls one image for the platforms that `line` names; without one, for those that are carried.
 ///
 /// # Errors
 ///
 /// [`Absent`] with the reason.
 pub fn pull(ground: &Ground<'_>, line: &ImageLine) -> Result<(), Absent> {
+    pull_for(ground, line, false)
+}
+
+/// `every`: a line without platforms asks for each one that the image has.
+fn pull_for(ground: &Ground<'_>, line: &ImageLine, every: bool) -> Result<(), Absent> {
     let absent = |name: &str, reason: String| Absent { name: name.to_owned(), reason };
     let image = match Place::of(line).map_err(|e| absent(&line.reference, e.to_string()))? {
         Place::Registry(image) | Place::Layout { image, .. } => image,
@@ -52,6 +57,9 @@ pub fn pull(ground: &Ground<'_>, line: &ImageLine) -> Result<(), Absent> {
     };
     let wishes: Result<Vec<Platform>, _> = line.platforms.iter().map(|text| text.parse()).collect();
     let wishes = wishes.map_err(|e| absent(&name, e.to_string()))?;
+    if wishes.is_empty() && !every {
+        return Ok(());
+    }
     let root = image.digest.map_or(facts.root, BlobId::from);
     let lacking = lacking(ground.store, artifact, facts, root, &wishes);
     if lacking.is_empty() {

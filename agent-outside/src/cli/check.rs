@@ -9,7 +9,7 @@ use gapferry_common::{
     durable,
     exit::{Ended, Exit},
 };
-use gapferry_proto::{Digest, SiteName};
+use gapferry_proto::{Digest, SiteName, Snapshot};
 use serde_json::json;
 
 use super::{LoadedWaybill, load_waybill};
@@ -47,7 +47,9 @@ pub fn run(args: &CheckArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     let ledger = Ledger::open(home.ledger(&site), &site)?;
     let route = args.route.as_deref().map(|text| hops(text, &args.trees)).transpose()?;
     let _lock = home.lock()?;
-    let Simulated { mut report, orders } = simulate(home, &site, &ledger, args.file.as_ref())?;
+    let basis = ledger.basis()?;
+    let simulated = simulate(home, &site, &basis, args.file.as_ref())?;
+    let Simulated { mut report, orders, .. } = simulated;
     let fixed = if args.fix { fixed(&report, &orders)? } else { vec![] };
     let mut releases = vec![];
     if let Some(hops) = route {
@@ -70,24 +72,26 @@ pub fn run(args: &CheckArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     Ok(if report.missing.is_empty() { Exit::Done } else { Exit::Incomplete })
 }
 
-/// What a simulation gave, and the waybills that it was about.
+/// What a simulation gave, and what it was about.
 pub struct Simulated {
     pub report: Report,
+    /// What the site shall hold.
+    pub snapshot: Snapshot,
     orders: Vec<LoadedWaybill>,
 }
 
-/// Simulates the consumers of a site; `file` stands for the waybill of its name.
+/// Simulates the consumers of a site that holds `basis`; `file` stands for the waybill of its
+/// name.
 pub fn simulate(
     home: &Home,
     site: &SiteName,
-    ledger: &Ledger,
+    basis: &Basis,
     file: Option<&Utf8PathBuf>,
 ) -> anyhow::Result<Simulated> {
     let locks = snapshot::locks_of_site(home, site)?;
     let (orders, lost) = orders(home, &locks, file)?;
     let assumed = assumed(&locks);
     let snapshot = snapshot::union(locks)?;
-    let basis: Basis = ledger.basis()?;
     let store = home.store()?;
     let ground = Ground {
         held: Held::new(&snapshot, &basis.snapshot),
@@ -99,7 +103,7 @@ pub fn simulate(
         orders.iter().map(|one| Order { waybill: &one.waybill, base: &one.base }).collect();
     let mut report = check::check(&ground, &all);
     report.not_proven.extend(lost);
-    Ok(Simulated { report, orders })
+    Ok(Simulated { report, snapshot, orders })
 }
 
 /// The waybills of the locks, from where they were synced, and those that are no longer there.

@@ -19,13 +19,12 @@ use super::{
 };
 use crate::{
     carrier::stick,
-    check::{Report, bytes},
+    check::{Missing, Report, bytes},
     delta::Made,
     home::Home,
     ledger::{Basis, Ledger, Record},
     plan::{self, Plan},
     seal::{self, InForce, Sealed, Sealer},
-    snapshot,
 };
 
 #[derive(Debug, clap::Args)]
@@ -55,9 +54,8 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     let site = super::chosen_site(home, args.site.as_ref())?;
     let ledger = Ledger::open(home.ledger(&site), &site)?;
     let _lock = home.lock()?;
-    let mut wanted = snapshot::of_site(home, &site)?;
     let basis = if args.full { Basis::default() } else { ledger.basis()? };
-    let Simulated { report, .. } = simulate(home, &site, &ledger, None)?;
+    let Simulated { report, snapshot: mut wanted, .. } = simulate(home, &site, &basis, None)?;
     let (gaps, missing) = report.accept(&args.accept_missing);
     say_unknown(global, &report, &args.accept_missing);
     if !gaps.is_empty() {
@@ -66,28 +64,10 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     let mut plan = plan::plan(&basis, &wanted);
     plan.accepted_gaps = gaps.into_iter().collect();
     if args.dry_run {
-        let document = json!({
-            "site": site,
-            "missing": missing,
-            "accepted_gaps": plan.accepted_gaps,
-            "basis": plan.basis_sequence,
-            "sequence": ledger.next_sequence()?,
-            "artifacts_new": plan.totals.artifacts_new,
-            "published_bytes_new": plan.totals.published_bytes_new,
-            "by_kind": plan.by_kind,
-        });
-        global.print(&document, || format!("{}{}", missing_text(&missing, &site), table(&plan)));
-        return Ok(if missing.is_empty() { Exit::Done } else { Exit::Incomplete });
+        return dry_run(global, &ledger, &plan, &missing);
     }
     if !missing.is_empty() {
-        let document = json!({"site": site, "missing": missing, "not_proven": report.not_proven});
-        global.print(&document, || {
-            let list = missing_text(&missing, &site);
-            format!(
-                "{list}Nothing was exported. Add it, or accept each by name: --accept-missing NAME"
-            )
-        });
-        return Ok(Exit::Incomplete);
+        return Ok(refused(global, &site, &report, &missing));
     }
     let sealed = sealed(args, home, global, &ledger, &plan, &wanted)?;
     global.say(format!("Copying to {} …", args.to));
@@ -98,6 +78,37 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     document["fallback_raw"] = json!(raw_blobs(&reports));
     global.print(&document, || text(&sealed.envelope, &plan, &folder));
     Ok(Exit::Done)
+}
+
+/// Shows the plan, and what would keep it from being exported.
+fn dry_run(
+    global: &Global,
+    ledger: &Ledger,
+    plan: &Plan,
+    missing: &[&Missing],
+) -> anyhow::Result<Exit> {
+    let document = json!({
+        "site": ledger.site(),
+        "missing": missing,
+        "accepted_gaps": plan.accepted_gaps,
+        "basis": plan.basis_sequence,
+        "sequence": ledger.next_sequence()?,
+        "artifacts_new": plan.totals.artifacts_new,
+        "published_bytes_new": plan.totals.published_bytes_new,
+        "by_kind": plan.by_kind,
+    });
+    global.print(&document, || format!("{}{}", missing_text(missing, ledger.site()), table(plan)));
+    Ok(if missing.is_empty() { Exit::Done } else { Exit::Incomplete })
+}
+
+/// Lists what keeps an export from being made.
+fn refused(global: &Global, site: &SiteName, report: &Report, missing: &[&Missing]) -> Exit {
+    let document = json!({"site": site, "missing": missing, "not_proven": report.not_proven});
+    global.print(&document, || {
+        let list = missing_text(missing, site);
+        format!("{list}Nothing was exported. Add it, or accept each by name: --accept-missing NAME")
+    });
+    Exit::Incomplete
 }
 
 /// A name that nothing missing has is told, since it may be a slip of the pen.
