@@ -1,7 +1,10 @@
 //! Expands what a waybill says in few words into the files and images that it means.
 //!
-//! In:   a waybill, the files beside it that it names.
-//! Out:  [`Expanded`]: files and images with the line that wants each, and all that is wrong.
+//! In:   a waybill, the files beside it that it names: lists, Kubespray trees and inventories.
+//! Out:  [`Expanded`]: files, images, charts and packages with the line that wants each, and all
+//!       that is wrong. Nothing is fetched.
+
+mod kubespray;
 
 use camino::Utf8Path;
 use gapferry_proto::{Kind, artifact::Method};
@@ -9,7 +12,7 @@ use gapferry_proto::{Kind, artifact::Method};
 use crate::{
     lists::{self, Checksum, FileEntry, ListError, ListsLine, NameEntry},
     source::{Failure, Verdict, file::Asked},
-    waybill::{ImageLine, Waybill},
+    waybill::{AptLine, ChartLine, ImageLine, PypiLine, Waybill, YumLine},
 };
 
 /// What a waybill means.
@@ -18,7 +21,15 @@ pub struct Expanded {
     pub files: Vec<Asked>,
     /// Each with the line that wants it.
     pub images: Vec<(String, ImageLine)>,
+    /// Files among those above whose images come along.
+    pub manifests: Vec<Asked>,
+    pub charts: Vec<(String, ChartLine)>,
+    pub apt: Vec<(String, AptLine)>,
+    pub yum: Vec<(String, YumLine)>,
+    pub pypi: Vec<(String, PypiLine)>,
     pub failures: Vec<Failure>,
+    /// What is doubtful, and what no list can hold; for people.
+    pub hints: Vec<String>,
 }
 
 /// Why a list cannot be used.
@@ -38,10 +49,23 @@ pub fn expand(waybill: &Waybill, base: &Utf8Path) -> Expanded {
     let mut expanded = Expanded::default();
     let files = spec.files.iter().enumerate();
     expanded.files.extend(files.map(|(index, line)| Asked::of_line(index, line)));
-    let images = spec.images.iter().enumerate();
-    expanded.images.extend(images.map(|(i, line)| (format!("spec.images[{i}]"), line.clone())));
+    expanded.images.extend(labelled("images", &spec.images));
+    expanded.charts.extend(labelled("charts", &spec.charts));
+    expanded.apt.extend(labelled("apt", &spec.apt));
+    expanded.yum.extend(labelled("yum", &spec.yum));
+    expanded.pypi.extend(labelled("pypi", &spec.pypi));
     expanded.add_lists(&spec.lists, base);
+    for (index, line) in spec.kubespray.iter().enumerate() {
+        expanded.add_kubespray(index, line, base);
+    }
     expanded
+}
+
+fn labelled<'a, T: Clone>(
+    what: &'a str,
+    lines: &'a [T],
+) -> impl Iterator<Item = (String, T)> + use<'a, T> {
+    lines.iter().enumerate().map(move |(i, line)| (format!("spec.{what}[{i}]"), line.clone()))
 }
 
 impl Expanded {

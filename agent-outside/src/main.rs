@@ -13,6 +13,7 @@ mod encodings;
 mod expand;
 mod fetch;
 mod home;
+mod kubespray;
 mod leaves;
 mod ledger;
 mod licence;

@@ -10,7 +10,7 @@ use crate::{
     check,
     expand::{Expanded, expand},
     lock::Lock,
-    source::{Failure, Found, Verdict, apt, file, helm, http::Http, oci, pypi},
+    source::{Failure, Found, Verdict, apt, file, helm, http::Http, manifest, oci, pypi, yum},
     waybill::Waybill,
 };
 
@@ -49,33 +49,43 @@ pub async fn resolve(
     base: &Utf8Path,
     known: &Known,
 ) -> Result<Resolved, PutError> {
-    let spec = &waybill.spec;
-    let Expanded { files, images, failures } = expand(waybill, base);
-    let mut all = Joined { failures, ..Joined::default() };
+    let Expanded { files, images, manifests, charts, apt, yum, pypi, failures, hints } =
+        expand(waybill, base);
+    let mut all = Joined { failures, hints, ..Joined::default() };
     all.take(file::resolve(http, &files, |path| known.get(path.as_str()).copied()).await);
     for (label, line) in &images {
-        let images = oci::resolve(http, line, base, label).await;
-        for (_, bytes) in &images.manifests {
-            store.put(bytes)?;
-        }
-        all.take(images.found);
+        all.take_images(store, oci::resolve(http, line, base, label).await)?;
     }
-    for (i, line) in spec.charts.iter().enumerate() {
-        let charts = helm::resolve(http, line, base, &format!("spec.charts[{i}]")).await;
+    for manifest in &manifests {
+        let images = manifest::images(http, manifest).await;
+        all.failures.extend(images.failures);
+        all.hints.extend(images.hints);
+        for (label, line) in &images.lines {
+            all.take_images(store, oci::resolve(http, line, base, label).await)?;
+        }
+    }
+    for (label, line) in &charts {
+        let charts = helm::resolve(http, line, base, label).await;
         for (_, bytes) in &charts.kept {
             store.put(bytes)?;
         }
         all.take(charts.found);
-        let hint =
-            |row: helm::images::Row| format!("spec.charts[{i}]: {} ({})", row.reference, row.place);
+        let hint = |row: helm::images::Row| format!("{label}: {} ({})", row.reference, row.place);
         all.hints.extend(charts.hints.into_iter().map(hint));
         all.hints.extend(charts.unread);
     }
-    for (i, line) in spec.apt.iter().enumerate() {
-        all.take(apt::resolve(http, line, base, &format!("spec.apt[{i}]")).await);
+    for (label, line) in &yum {
+        let yum = yum::resolve(http, line, base, label).await;
+        for (_, bytes) in &yum.kept {
+            store.put(bytes)?;
+        }
+        all.take(yum.found);
     }
-    for (i, line) in spec.pypi.iter().enumerate() {
-        all.take(pypi::resolve(http, line, base, &format!("spec.pypi[{i}]")).await);
+    for (label, line) in &apt {
+        all.take(apt::resolve(http, line, base, label).await);
+    }
+    for (label, line) in &pypi {
+        all.take(pypi::resolve(http, line, base, label).await);
     }
     let Joined { artifacts, mut failures, hints } = all;
     failures.extend(disagreements(&artifacts));
@@ -111,6 +121,15 @@ struct Joined {
 }
 
 impl Joined {
+    /// Takes an image; its manifests go into the store at once.
+    fn take_images(&mut self, store: &Store, images: oci::Images) -> Result<(), PutError> {
+        for (_, bytes) in &images.manifests {
+            store.put(bytes)?;
+        }
+        self.take(images.found);
+        Ok(())
+    }
+
     fn take(&mut self, found: Found) {
         self.artifacts.extend(found.artifacts);
         self.failures.extend(found.failures);

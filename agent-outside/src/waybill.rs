@@ -5,13 +5,18 @@
 //! Pure: relative paths stay as written; whoever opens them joins them to the waybill's folder.
 
 mod chart;
+mod kubespray;
 mod yum;
 
 use gapferry_proto::{Digest, SafePath, SiteName, Target};
 use serde::Deserialize;
 use url::Url;
 
-pub use self::{chart::ChartLine, yum::YumLine};
+pub use self::{
+    chart::ChartLine,
+    kubespray::{KubesprayLine, RepositoryLines},
+    yum::{Minimal, YumLine},
+};
 use crate::lists::ListsLine;
 
 /// Why a text is no waybill.
@@ -55,6 +60,8 @@ pub struct Spec {
     /// How many earlier locks stay part of the snapshot.
     #[serde(default = "one")]
     pub keep: u32,
+    #[serde(default)]
+    pub kubespray: Vec<KubesprayLine>,
     #[serde(default)]
     pub files: Vec<FileLine>,
     #[serde(default)]
@@ -116,7 +123,7 @@ pub struct ImageLine {
 }
 
 /// Debian packages and all that they depend on.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AptLine {
     /// Left out: the sources that this machine's own apt is set to.
@@ -125,6 +132,8 @@ pub struct AptLine {
     pub suite: String,
     #[serde(default)]
     pub components: Vec<String>,
+    /// May be left out below `kubespray`, where the nodes say it.
+    #[serde(default)]
     pub architectures: Vec<String>,
     #[serde(default)]
     pub packages: Vec<String>,

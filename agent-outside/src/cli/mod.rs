@@ -103,6 +103,9 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
     if let Command::Inspect(args) = &cli.command {
         return inspect::run(args, global);
     }
+    if let Command::Resolve(resolve::ResolveArgs { question: Some(question), .. }) = &cli.command {
+        return resolve::answer(question, global);
+    }
     let home = Home::open(global.home(BINARY)?)?;
     match &cli.command {
         Command::Init(_) | Command::Inspect(_) => unreachable!("ran above, without a home"),

@@ -1,5 +1,7 @@
 //! `resolve`: waybill to `waybill.lock`.
 
+mod kubespray;
+
 use camino::Utf8PathBuf;
 use gapferry_common::{cli::Global, durable, exit::Exit};
 use serde_json::json;
@@ -13,13 +15,30 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ResolveArgs {
+    #[command(subcommand)]
+    pub question: Option<Question>,
     /// The waybill
     #[arg(short, long, value_name = "WAYBILL", default_value = "waybill.yaml")]
     file: Utf8PathBuf,
     /// Write no lock
     #[arg(long)]
     dry_run: bool,
+}
+
+/// Questions that need no waybill and no home.
+#[derive(Debug, clap::Subcommand)]
+pub enum Question {
+    /// Show what Kubespray will ask for, and why
+    Kubespray(kubespray::KubesprayArgs),
+}
+
+/// Answers a question.
+pub fn answer(question: &Question, global: &Global) -> anyhow::Result<Exit> {
+    match question {
+        Question::Kubespray(args) => kubespray::run(args, global),
+    }
 }
 
 pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {

@@ -9,8 +9,10 @@ pub mod apt;
 pub mod file;
 pub mod helm;
 pub mod http;
+pub mod manifest;
 pub mod oci;
 pub mod pypi;
+pub mod yum;
 
 use gapferry_proto::{Artifact, Kind};
 

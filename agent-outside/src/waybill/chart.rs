@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// One chart, and the images it names.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ChartLine {
     /// `https://…` of a classic repository, `oci://host/path`, a folder of a chart, or the path

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 /// Rpm packages and all that they need on an empty machine.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct YumLine {
     /// Roots of one repository, any of which will do; `$releasever` and `$basearch` stand for
@@ -23,6 +23,7 @@ pub struct YumLine {
     #[serde(default)]
     pub packages: Vec<String>,
     /// `x86_64`, `aarch64` …
+    #[serde(default)]
     pub arch: String,
     /// What `$releasever` stands for; this machine's own when left out.
     pub releasever: Option<String>,

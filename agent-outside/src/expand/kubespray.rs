@@ -1,0 +1,290 @@
+//! A Kubespray line as the files, images, packages, charts and requirements that it means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
+use gapferry_proto::{Digest, Kind as ArtifactKind, artifact::Method};
+
+use super::Expanded;
+use crate::{
+    kubespray::{
+        Kind, Node, Nodes,
+        nodes::{machine, system},
+        question::{Answer, Question},
+        supplement::{self, Admin, Item},
+    },
+    source::file::Asked,
+    waybill::{AptLine, ChartLine, ImageLine, KubesprayLine, PypiLine, RepositoryLines, YumLine},
+};
+
+/// The packages of one system and the architectures of its machines.
+#[derive(Debug, Default)]
+struct System {
+    packages: BTreeSet<String>,
+    architectures: BTreeSet<String>,
+}
+
+/// One line on its way.
+struct Expansion<'a> {
+    line: &'a KubesprayLine,
+    label: String,
+    nodes: Nodes,
+    systems: BTreeMap<String, System>,
+    requirements: BTreeSet<String>,
+    into: &'a mut Expanded,
+}
+
+impl Expanded {
+    /// Adds all that the line numbered `index` means.
+    pub(super) fn add_kubespray(&mut self, index: usize, line: &KubesprayLine, base: &Utf8Path) {
+        let label = format!("spec.kubespray[{index}]");
+        let question = question(line, base);
+        let answer = match question.answer() {
+            Ok(answer) => answer,
+            Err(error) => return self.fail(ArtifactKind::File, Utf8Path::new(&label), error),
+        };
+        let mut expansion = Expansion {
+            line,
+            label,
+            nodes: question.nodes,
+            systems: BTreeMap::new(),
+            requirements: BTreeSet::new(),
+            into: self,
+        };
+        expansion.problems(&answer);
+        expansion.rows(&answer);
+        answer.supplement.items.iter().for_each(|item| expansion.item(item));
+        expansion.packages();
+        expansion.python(&answer.supplement.python);
+    }
+}
+
+/// The question that a line asks; paths are relative to the waybill's folder.
+pub fn question(line: &KubesprayLine, base: &Utf8Path) -> Question {
+    let extra = line.extra_vars.iter().map(|argument| {
+        let is_value = argument.contains('=') || argument.starts_with(['{', '@']);
+        if is_value { argument.clone() } else { format!("@{argument}") }
+    });
+    let mut nodes = Nodes::default();
+    for node in &line.nodes {
+        let what = Node { os: node.os.clone(), arch: node.arch.clone() };
+        match &node.host {
+            Some(host) => drop(nodes.by_host.insert(host.clone(), what)),
+            None => nodes.default = Some(what),
+        }
+    }
+    Question {
+        tree: base.join(&line.tree).into_string(),
+        inventory: base.join(&line.inventory).into_string(),
+        extra: extra.collect(),
+        base: base.to_string(),
+        nodes,
+        admin: Admin { runner: line.runner, os: line.admin.as_ref().map(|admin| admin.os.clone()) },
+    }
+}
+
+impl Expansion<'_> {
+    fn problems(&mut self, answer: &Answer) {
+        for problem in &answer.resolved.problems {
+            if problem.is_warning() {
+                self.into.hints.push(format!("{}: {problem}", self.label));
+            } else {
+                let label = self.label.clone();
+                self.into.fail(ArtifactKind::File, Utf8Path::new(&label), problem.clone());
+            }
+        }
+        for problem in &answer.supplement.problems {
+            self.into.hints.push(format!("{}: {}: {}", self.label, problem.name, problem.message));
+        }
+    }
+
+    fn rows(&mut self, answer: &Answer) {
+        for row in answer.resolved.rows.iter().filter(|row| !row.hosts.is_empty()) {
+            match row.kind {
+                Kind::File => self.file(&row.name, row.url.as_deref(), row.checksum.as_deref()),
+                Kind::Container => {
+                    let (repo, tag) = (row.repo.as_deref(), row.tag.as_deref());
+                    if let (Some(repo), Some(tag)) = (repo, tag) {
+                        self.image(&row.name, format!("{repo}:{tag}"), &row.hosts);
+                    }
+                }
+                Kind::Package => self.package(&row.name, &row.hosts),
+            }
+        }
+        for fetched in &answer.resolved.role_downloads {
+            if !fetched.hosts_beyond_downloads.is_empty() {
+                let name = format!("{} (roles/{})", fetched.name, fetched.role);
+                self.file(&name, fetched.url.as_deref(), fetched.checksum.as_deref());
+            }
+        }
+    }
+
+    fn item(&mut self, item: &Item) {
+        let what = format!("{} ({})", item.name, item.why);
+        match item.kind {
+            supplement::Kind::File | supplement::Kind::Source => {
+                self.file(&what, Some(&item.value), item.checksum.as_deref());
+            }
+            supplement::Kind::Manifest => {
+                self.file(&what, Some(&item.value), item.checksum.as_deref());
+                let file = self.into.files.last().filter(|file| file.url.as_str() == item.value);
+                self.into.manifests.extend(file.cloned());
+            }
+            supplement::Kind::Image => self.image(&what, item.value.clone(), &item.hosts),
+            supplement::Kind::Chart => self.chart(&what, item),
+            supplement::Kind::Package if item.admin => {
+                if let Some(admin) = &self.line.admin {
+                    self.add_package(&item.value, &admin.os.clone(), &admin.arch.clone());
+                }
+                self.package(&item.value, &item.hosts);
+            }
+            supplement::Kind::Package => self.package(&item.value, &item.hosts),
+            supplement::Kind::Python => drop(self.requirements.insert(item.value.clone())),
+        }
+    }
+
+    fn file(&mut self, name: &str, url: Option<&str>, checksum: Option<&str>) {
+        let label = format!("{}: {name}", self.label);
+        let Some(url) = url.and_then(|url| url.parse().ok()) else {
+            return self.into.hints.push(format!("{label}: its URL {url:?} is none"));
+        };
+        let digest = checksum.and_then(|checksum| checksum.parse::<Digest>().ok());
+        if let (None, Some(checksum)) = (digest, checksum) {
+            self.into.hints.push(format!("{label}: the checksum {checksum} is no SHA-256"));
+        }
+        let expected = digest.map(|digest| (digest, Method::Kubespray));
+        self.into.files.push(Asked { url, expected, label, insecure: false });
+    }
+
+    /// An image for the platforms of its hosts, or of all machines when it names none.
+    fn image(&mut self, name: &str, reference: String, hosts: &[String]) {
+        let line = ImageLine {
+            reference,
+            named: None,
+            platforms: self.platforms(hosts),
+            insecure: self.line.insecure,
+        };
+        self.into.images.push((format!("{}: {name}", self.label), line));
+    }
+
+    fn platforms(&self, hosts: &[String]) -> Vec<String> {
+        let of_hosts = hosts.iter().filter_map(|host| self.nodes.of(host));
+        let mut architectures: BTreeSet<&str> = of_hosts.map(|node| node.arch.as_str()).collect();
+        if architectures.is_empty() {
+            architectures.extend(self.line.admin.iter().map(|admin| admin.arch.as_str()));
+        }
+        architectures.into_iter().map(|arch| format!("linux/{arch}")).collect()
+    }
+
+    fn chart(&mut self, name: &str, item: &Item) {
+        let label = format!("{}: {name}", self.label);
+        let Some(repo) = item.repository.clone() else {
+            return self.into.hints.push(format!("{label}: nothing tells its repository"));
+        };
+        let line = ChartLine {
+            repo,
+            name: Some(item.value.clone()),
+            version: item.version.clone(),
+            images: item.images,
+            insecure: self.line.insecure,
+            ..ChartLine::default()
+        };
+        self.into.charts.push((label, line));
+    }
+
+    fn package(&mut self, package: &str, hosts: &[String]) {
+        for host in hosts {
+            if let Some(Node { os, arch }) = self.nodes.of(host).cloned() {
+                self.add_package(package, &os, &arch);
+            }
+        }
+    }
+
+    fn add_package(&mut self, package: &str, os: &str, arch: &str) {
+        let system = self.systems.entry(os.to_owned()).or_default();
+        system.packages.insert(package.to_owned());
+        system.architectures.insert(arch.to_owned());
+    }
+
+    /// The packages of each system, from the repositories that the line names for it.
+    fn packages(&mut self) {
+        for (os, wanted) in std::mem::take(&mut self.systems) {
+            let label = format!("{}: packages of {os}", self.label);
+            let named = self.line.repositories.get(&os);
+            match system(&os).map(|system| (system.pkg_mgr, system)) {
+                Some(("apt", system)) => {
+                    let apt = apt(named, &os, system.release, &wanted);
+                    self.into.apt.extend(apt.into_iter().map(|line| (label.clone(), line)));
+                }
+                Some(("dnf" | "dnf5" | "yum", system)) => {
+                    let major = system.version.split('.').next().unwrap_or_default();
+                    let yum = yum(named, &os, major, &wanted);
+                    self.into.yum.extend(yum.into_iter().map(|line| (label.clone(), line)));
+                }
+                _ => {
+                    let names = Vec::from_iter(wanted.packages).join(", ");
+                    self.into.hints.push(format!("{label} are not carried: {names}"));
+                }
+            }
+        }
+    }
+
+    fn python(&mut self, supported: &[String]) {
+        if self.requirements.is_empty() {
+            return;
+        }
+        let own = &self.line.python;
+        let arch = self.line.admin.as_ref().map_or("amd64", |admin| admin.arch.as_str());
+        let line = PypiLine {
+            requirements: None,
+            packages: self.requirements.iter().cloned().collect(),
+            python: if own.is_empty() { supported.to_vec() } else { own.clone() },
+            platforms: vec![format!("manylinux_2_17_{}", machine(arch))],
+            index: None,
+            insecure: self.line.insecure,
+        };
+        self.into.pypi.push((format!("{}: requirements", self.label), line));
+    }
+}
+
+/// The packages of `wanted` that no line names itself belong to the first.
+fn left_over<'a>(wanted: &System, named: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
+    let named: BTreeSet<&String> = named.flatten().collect();
+    wanted.packages.iter().filter(|package| !named.contains(package)).cloned().collect()
+}
+
+fn apt(named: Option<&RepositoryLines>, os: &str, suite: &str, wanted: &System) -> Vec<AptLine> {
+    let mut lines = named.map(|lines| lines.apt.clone()).unwrap_or_default();
+    if lines.is_empty() {
+        lines.push(AptLine { suite: suite.to_owned(), ..AptLine::default() });
+    }
+    let rest = left_over(wanted, lines.iter().map(|line| &line.packages));
+    lines[0].packages.extend(rest);
+    for line in &mut lines {
+        if line.architectures.is_empty() {
+            line.architectures = wanted.architectures.iter().cloned().collect();
+        }
+        line.target = line.target.take().or_else(|| os.parse().ok());
+    }
+    lines
+}
+
+fn yum(named: Option<&RepositoryLines>, os: &str, major: &str, wanted: &System) -> Vec<YumLine> {
+    let mut lines = named.map(|lines| lines.yum.clone()).unwrap_or_default();
+    if lines.is_empty() {
+        lines.push(YumLine { releasever: Some(major.to_owned()), ..YumLine::default() });
+    }
+    let rest = left_over(wanted, lines.iter().map(|line| &line.packages));
+    lines[0].packages.extend(rest);
+    let mut all = vec![];
+    for line in lines {
+        let own = Some(line.arch.clone()).filter(|arch| !arch.is_empty());
+        let every = wanted.architectures.iter().map(|arch| machine(arch).to_owned());
+        let arches = own.map_or_else(|| every.collect::<Vec<_>>(), |arch| vec![arch]);
+        for arch in arches {
+            let target = line.target.clone().or_else(|| os.parse().ok());
+            all.push(YumLine { arch, target, ..line.clone() });
+        }
+    }
+    all
+}

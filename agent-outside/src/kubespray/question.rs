@@ -1,0 +1,64 @@
+//! Reads what a question about Kubespray names, and answers it whole.
+//!
+//! In:   a [`Question`]: where the tree and the inventory lie, `-e`, what the machines are.
+//! Out:  an [`Answer`]: rows, what the list forgets, and everything that stands in the way.
+
+use std::{path::Path, sync::Arc};
+
+use super::{
+    Cluster, Inventory, Nodes, Problem, Resolved, Tree, resolve,
+    supplement::{self, Admin, Refusal, Supplement},
+};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// A folder, a tarball, or `CLONE#TAG`.
+    pub tree: String,
+    pub inventory: String,
+    /// As `-e` takes them, in order.
+    pub extra: Vec<String>,
+    /// Where `-e @FILE` is looked for.
+    pub base: String,
+    pub nodes: Nodes,
+    pub admin: Admin,
+}
+
+/// What Kubespray asks for.
+#[derive(Debug)]
+pub struct Answer {
+    pub resolved: Resolved,
+    pub supplement: Supplement,
+    /// Names the tree that was read, for the export.
+    pub tree_digest: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Question {
+    /// Reads and resolves. Takes some hundred milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`QuestionError`]: what leaves nothing to evaluate. Problems of single variables stand in
+    /// the answer.
+    pub fn answer(&self) -> Result<Answer, QuestionError> {
+        let tree = Arc::new(match self.tree.rsplit_once('#') {
+            Some((clone, tag)) => Tree::from_clone(Path::new(clone), tag)?,
+            None => Tree::open(Path::new(&self.tree))?,
+        });
+        let inventory = Inventory::open(&self.inventory)?;
+        let base = Path::new(&self.base);
+        let cluster = Cluster::new(tree.clone(), inventory, &self.extra, base, self.nodes.clone())?;
+        let resolved = resolve(&cluster);
+        let supplement = supplement::supplement(&*tree, &cluster, &self.admin)?;
+        Ok(Answer { resolved, supplement, tree_digest: tree.digest_hex() })
+    }
+}

@@ -1,0 +1,92 @@
+//! Packages and documents as artifacts, with who vouches for them.
+//!
+//! In:   what a line resolved to.
+//! Out:  [`Yum`]: artifacts, and the bytes of the documents, which are read already.
+//! Pure: values only.
+
+use bytes::Bytes;
+use gapferry_proto::{
+    Artifact, BlobId, BlobRef, Facts, Kind, Target,
+    artifact::{Evidence, Method, YumDocumentFacts},
+};
+
+use super::{
+    pick::{Passed, Repository, Rpm, Vouched},
+    resolve::Resolved,
+    universe::Checksum,
+};
+use crate::source::{Failure, Found, Verdict, http::Redacted};
+
+/// What a line of rpm packages leads to.
+#[derive(Debug, Default)]
+pub struct Yum {
+    pub found: Found,
+    /// Documents that travel along, which were read on the way. They are blobs of the artifacts.
+    pub kept: Vec<(BlobId, Bytes)>,
+}
+
+/// Why a package cannot be carried.
+#[derive(Debug, thiserror::Error)]
+#[error("its repository gives a SHA-512 alone, and blobs are named by SHA-256; leave it out")]
+struct NoSha256;
+
+/// Turns what was resolved for `target` into artifacts.
+pub fn of(resolved: Resolved, target: &Target) -> Yum {
+    let Resolved { packages, passed, repositories, failures } = resolved;
+    let mut yum = Yum { found: Found { failures, ..Found::default() }, kept: vec![] };
+    for rpm in packages {
+        match package(&rpm, &repositories[rpm.repository]) {
+            Some(artifact) => yum.found.artifacts.push(artifact),
+            None => {
+                let failure = Failure::new(Kind::Rpm, rpm.name, Verdict::Refused, NoSha256);
+                yum.found.failures.push(failure);
+            }
+        }
+    }
+    for document in passed {
+        let artifact = of_document(&document, &repositories[document.repository], target);
+        yum.kept.push((artifact.blobs[0].id, document.bytes.into()));
+        yum.found.artifacts.push(artifact);
+    }
+    yum
+}
+
+fn package(rpm: &Rpm, repository: &Repository) -> Option<Artifact> {
+    let Checksum::Sha256(digest) = rpm.checksum else { return None };
+    Some(Artifact {
+        name: rpm.name.clone(),
+        facts: Facts::Rpm(rpm.facts.clone()),
+        blobs: vec![BlobRef { id: digest.into(), len_bytes: rpm.len_bytes }],
+        origin: rpm.url.to_string(),
+        evidence: Evidence { digest: Some(digest), ..evidence(repository) },
+        wanted: rpm.wanted.clone(),
+    })
+}
+
+fn of_document(document: &Passed, repository: &Repository, target: &Target) -> Artifact {
+    let id = BlobId::of(&document.bytes);
+    let facts = YumDocumentFacts {
+        target: target.clone(),
+        repository: repository.source.id.clone(),
+        document: document.kind.clone(),
+    };
+    Artifact {
+        name: format!("{target}/{}/{}", facts.repository, facts.document),
+        facts: Facts::YumDocument(facts),
+        blobs: vec![BlobRef { id, len_bytes: document.bytes.len() as u64 }],
+        origin: document.url.to_string(),
+        evidence: evidence(repository),
+        wanted: vec![format!("packages of {}", repository.source.id)],
+    }
+}
+
+fn evidence(repository: &Repository) -> Evidence {
+    let (method, by) = match &repository.vouched {
+        Vouched::Key(fingerprint) => (Method::YumRepomd, fingerprint.clone()),
+        Vouched::Metalink(url) | Vouched::Tls(url) => {
+            (Method::Transport, Redacted::of(url).to_string())
+        }
+        Vouched::Nobody => (Method::Unverified, Redacted::of(&repository.root).to_string()),
+    };
+    Evidence { method, by, digest: None }
+}

@@ -1,0 +1,389 @@
+use super::{
+    super::samples::{NO_GROUPS, habits, universe, words},
+    *,
+};
+
+fn order<'a>(named: &'a [String]) -> Order<'a> {
+    Order {
+        named,
+        minimal: Minimal::None,
+        groups: &NO_GROUPS,
+        installed: None,
+        security: None,
+        label: "l",
+    }
+}
+
+fn names(text: &str) -> Vec<String> {
+    text.split(", ").filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// What is carried for `asked`, versions left out where they are `1-1`.
+fn carried(packages: &[(&str, &str)], asked: &str) -> String {
+    let universe = universe(packages);
+    let named = names(asked);
+    let closure = close(&universe, &habits(), &order(&named), false);
+    assert_eq!(closure.unmet, []);
+    words(&universe, closure.carried.into_keys()).join(" ").replace("-1-1.x86_64", "")
+}
+
+#[test]
+fn everything_is_carried_down_to_the_ground() {
+    let packages = [
+        ("socat-1-1.x86_64", "requires: libc.so.6, /bin/sh, rpmlib(X) <= 1, socat-libs = 1-1"),
+        ("socat-libs-1-1.x86_64", ""),
+        ("glibc-1-1.x86_64", "provides: libc.so.6\nrequires: basesystem"),
+        ("basesystem-1-1.x86_64", "requires: setup, filesystem"),
+        ("setup-1-1.x86_64", ""),
+        ("filesystem-1-1.x86_64", "requires: setup"),
+        ("bash-1-1.x86_64", "files: /bin/sh, /bin/bash\nrequires: libc.so.6"),
+        ("zsh-1-1.x86_64", ""),
+    ];
+    assert_eq!(
+        carried(&packages, "socat"),
+        "basesystem bash filesystem glibc setup socat socat-libs"
+    );
+}
+
+#[test]
+fn the_highest_version_that_can_be_installed_is_taken() {
+    let packages = [
+        ("a-1-1.x86_64", ""),
+        ("a-1:1-2.x86_64", "requires: b"),
+        ("a-9-1.x86_64", ""),
+        ("a-2:1-1.x86_64", "requires: missing"),
+        ("b-1.0~rc1-1.x86_64", ""),
+        ("b-1.0-1.x86_64", ""),
+    ];
+    assert_eq!(carried(&packages, "a"), "a-1:1-2.x86_64 b-1.0-1.x86_64");
+}
+
+#[test]
+fn what_is_recommended_comes_along_where_it_can() {
+    let packages = [
+        ("a-1-1.x86_64", "recommends: b, (c if d), (e if b), gone"),
+        ("b-1-1.x86_64", "requires: b-libs"),
+        ("b-libs-1-1.x86_64", ""),
+        ("c-1-1.x86_64", ""),
+        ("d-1-1.x86_64", ""),
+        ("e-1-1.x86_64", "requires: missing"),
+        ("f-1-1.x86_64", "supplements: (a and b)"),
+        ("g-1-1.x86_64", "supplements: (a and d)"),
+    ];
+    assert_eq!(carried(&packages, "a"), "a b b-libs f");
+    assert_eq!(carried(&packages, "a, d"), "a b b-libs c d f g");
+    let universe = universe(&packages);
+    let named = names("a");
+    let without = Habits { weak: false, ..habits() };
+    let closure = close(&universe, &without, &order(&named), false);
+    assert_eq!(words(&universe, closure.carried.into_keys()), ["a-1-1.x86_64"]);
+}
+
+#[test]
+fn the_provider_that_a_client_takes_is_taken() {
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let table: [Case<'_>; 6] = [
+        (
+            "one that is there",
+            &[
+                ("a-1-1.x86_64", "requires: mta, z"),
+                ("p-1-1.x86_64", "provides: mta"),
+                ("z-1-1.x86_64", "provides: mta"),
+            ],
+            "a z",
+        ),
+        (
+            "one that something recommends",
+            &[
+                ("a-1-1.x86_64", "requires: mta\nrecommends: z"),
+                ("p-1-1.x86_64", "provides: mta"),
+                ("z-1-1.x86_64", "provides: mta"),
+            ],
+            "a z",
+        ),
+        (
+            "one that something suggests",
+            &[
+                ("a-1-1.x86_64", "requires: langpack\nsuggests: z"),
+                ("p-1-1.x86_64", "provides: langpack = 1"),
+                ("z-1-1.x86_64", "provides: langpack = 1"),
+            ],
+            "a z",
+        ),
+        (
+            "the higher version of the capability",
+            &[
+                ("a-1-1.x86_64", "requires: java"),
+                ("j8-1-1.x86_64", "provides: java = 8"),
+                ("j17-1-1.x86_64", "provides: java = 17"),
+            ],
+            "a j17",
+        ),
+        (
+            "one that obsoletes the other",
+            &[
+                ("a-1-1.x86_64", "requires: cap"),
+                ("old-1-1.x86_64", "provides: cap"),
+                ("z-1-1.x86_64", "provides: cap\nobsoletes: old < 2"),
+            ],
+            "a z",
+        ),
+        (
+            "one that does not conflict",
+            &[
+                ("a-1-1.x86_64", "requires: cap, b"),
+                ("b-1-1.x86_64", "conflicts: p"),
+                ("p-1-1.x86_64", "provides: cap = 9"),
+                ("z-1-1.x86_64", "provides: cap = 1"),
+            ],
+            "a b z",
+        ),
+    ];
+    for (what, packages, expected) in table {
+        assert_eq!(carried(packages, "a"), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_choice_is_taken_back_when_its_alternative_comes_anyway() {
+    let packages = [
+        ("a-1-1.x86_64", "requires: cap\nrecommends: b"),
+        ("p-1-1.x86_64", "provides: cap = 2"),
+        ("z-1-1.x86_64", "provides: cap = 1"),
+        ("b-1-1.x86_64", "requires: z"),
+    ];
+    assert_eq!(carried(&packages, "a"), "a b z");
+}
+
+#[test]
+fn conflicts_are_solved_and_not_counted_against_oneself() {
+    let packages = [
+        ("a-1-1.x86_64", "requires: x, y\nconflicts: a < 2"),
+        ("x1-1-1.x86_64", "provides: x = 2\nconflicts: y1"),
+        ("x2-1-1.x86_64", "provides: x = 1"),
+        ("y1-1-1.x86_64", "provides: y = 2"),
+    ];
+    assert_eq!(carried(&packages, "a"), "a x2 y1");
+}
+
+#[test]
+fn a_rich_requirement_is_met_as_it_says() {
+    let packages = [
+        ("a-1-1.x86_64", "requires: (b if c else d), ((e and f) or missing), (g unless c)"),
+        ("b-1-1.x86_64", ""),
+        ("c-1-1.x86_64", ""),
+        ("d-1-1.x86_64", ""),
+        ("e-1-1.x86_64", ""),
+        ("f-1-1.x86_64", ""),
+        ("g-1-1.x86_64", ""),
+        ("h-1-1.x86_64", "requires: (cap with cap < 2), (a2 >= 1 if c)"),
+        ("h1-1-1.x86_64", "provides: cap = 1"),
+        ("h2-1-1.x86_64", "provides: cap = 2"),
+    ];
+    assert_eq!(carried(&packages, "a"), "a d e f g");
+    assert_eq!(carried(&packages, "h"), "h h1");
+}
+
+#[test]
+fn a_name_leads_to_what_replaces_it() {
+    let packages = [
+        ("docker-1-1.x86_64", ""),
+        ("podman-docker-1-1.x86_64", "obsoletes: docker < 2"),
+        ("b-1-1.x86_64", "requires: docker"),
+    ];
+    // The old one too: without its name in the repository a client would not find the new one.
+    assert_eq!(carried(&packages, "docker"), "docker podman-docker");
+    assert_eq!(carried(&packages, "b"), "b docker");
+}
+
+#[test]
+fn entries_name_packages_in_the_ways_of_a_client() {
+    let packages = [
+        ("a-b-1.0-1.x86_64", "provides: cap = 3\nfiles: /usr/bin/a"),
+        ("a-b-1:2.0-1.noarch", ""),
+        ("a-c-1-1.x86_64", ""),
+    ];
+    let mut universe = universe(&packages);
+    universe.names.intern("/usr/bin/a");
+    universe.index();
+    for (entry, expected) in [
+        ("a-b", "a-b-1:2.0-1.noarch"),
+        ("a-b.x86_64", "a-b-1.0-1.x86_64"),
+        ("a-b-1.0", "a-b-1.0-1.x86_64"),
+        ("a-b-1.0-1", "a-b-1.0-1.x86_64"),
+        ("a-b-0:1.0-1.x86_64", "a-b-1.0-1.x86_64"),
+        ("a-b-1:2.0-1", "a-b-1:2.0-1.noarch"),
+        ("a-*", "a-b-1:2.0-1.noarch a-c-1-1.x86_64"),
+        ("a-?", "a-b-1:2.0-1.noarch a-c-1-1.x86_64"),
+        ("/usr/bin/a", "a-b-1.0-1.x86_64"),
+        ("cap", "a-b-1.0-1.x86_64"),
+        ("cap >= 3", "a-b-1.0-1.x86_64"),
+        ("*", "a-b-1.0-1.x86_64 a-b-1:2.0-1.noarch a-c-1-1.x86_64"),
+        ("cap > 3", ""),
+        ("a-b-3", ""),
+        ("a-b-2:2.0-1", ""),
+        ("z", ""),
+        ("@none", ""),
+        ("", ""),
+    ] {
+        let named = vec![entry.to_owned()];
+        let closure = close(&universe, &habits(), &order(&named), false);
+        let found = words(&universe, closure.carried.into_keys()).join(" ");
+        let unknown: &[Unmet] = &[Unmet::Unknown { entry: entry.to_owned() }];
+        assert_eq!(found, expected, "{entry}");
+        assert_eq!(closure.unmet, if expected.is_empty() { unknown } else { &[] }, "{entry}");
+    }
+}
+
+#[test]
+fn things_that_exclude_each_other_are_carried_side_by_side() {
+    let packages = [
+        ("a-1-1.x86_64", "conflicts: b\nrequires: c"),
+        ("b-1-1.x86_64", "requires: c"),
+        ("c-1-1.x86_64", ""),
+    ];
+    assert_eq!(carried(&packages, "a, b"), "a b c");
+}
+
+#[test]
+fn what_cannot_be_met_is_said_with_its_reason() {
+    let universe = universe(&[
+        ("a-1-1.x86_64", "requires: b >= 2"),
+        ("b-1-1.x86_64", ""),
+        ("c-1-1.x86_64", "requires: d, e"),
+        ("d-1-1.x86_64", "conflicts: e"),
+        ("e-1-1.x86_64", ""),
+        ("f-1-1.x86_64", "requires: (e and or)"),
+        ("g-1-1.x86_64", "requires: a"),
+    ]);
+    let named = names("a, c, e, f, g");
+    let closure = close(&universe, &habits(), &order(&named), false);
+    assert_eq!(words(&universe, closure.carried.into_keys()), ["e-1-1.x86_64"]);
+    let sentences: Vec<String> = closure.unmet.iter().map(ToString::to_string).collect();
+    let missing = "a-1-1.x86_64 requires b >= 2, which no repository of this line has";
+    assert_eq!(
+        sentences,
+        [
+            format!("a cannot be installed on an empty machine: {missing}"),
+            "c cannot be installed on an empty machine: c-1-1.x86_64 requires d; \
+             c-1-1.x86_64 requires e; d-1-1.x86_64 conflicts with e"
+                .to_owned(),
+            "f cannot be installed on an empty machine: f-1-1.x86_64 requires (e and or), \
+             which is not understood: an operand or an operator is missing"
+                .to_owned(),
+            format!(
+                "g cannot be installed on an empty machine: {missing}; g-1-1.x86_64 requires a"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn every_package_tells_why_it_is_carried() {
+    let universe = universe(&[
+        ("a-1-1.x86_64", "requires: b\nrecommends: c"),
+        ("b-1-1.x86_64", ""),
+        ("c-1-1.x86_64", "requires: b"),
+        ("d-1-1.x86_64", "supplements: c"),
+    ]);
+    let named = names("a, b");
+    let closure = close(&universe, &habits(), &order(&named), false);
+    let reasons: Vec<String> = closure
+        .carried
+        .iter()
+        .map(|(id, why)| {
+            let why: Vec<&str> = why.iter().map(String::as_str).collect();
+            format!("{}: {}", universe.words(*id), why.join(", "))
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "a-1-1.x86_64: l: a",
+            "b-1-1.x86_64: a requires it, c requires it, l: b",
+            "c-1-1.x86_64: a recommends it",
+            "d-1-1.x86_64: it supplements what is carried",
+        ]
+    );
+}
+
+#[test]
+fn files_that_primary_does_not_list_are_asked_for() {
+    let mut universe = universe(&[
+        ("a-1-1.x86_64", "requires: /usr/share/b, (/usr/share/c if d), /usr/bin/e"),
+        ("b-1-1.x86_64", ""),
+        ("d-1-1.x86_64", ""),
+        ("e-1-1.x86_64", "files: /usr/bin/e"),
+    ]);
+    let named = names("a");
+    let closure = close(&universe, &habits(), &order(&named), true);
+    let paths = BTreeSet::from(["/usr/share/b".to_owned(), "/usr/share/c".to_owned()]);
+    assert_eq!(closure, Closure { paths, ..Closure::default() });
+    universe.add_file(1, "/usr/share/b");
+    universe.index();
+    let closure = close(&universe, &habits(), &order(&named), false);
+    let expected = ["a-1-1.x86_64", "b-1-1.x86_64", "e-1-1.x86_64"];
+    assert_eq!(words(&universe, closure.carried.into_keys()), expected);
+}
+
+#[test]
+fn a_minimal_install_is_left_out_where_it_is_said_to_be_there() {
+    let universe = universe(&[
+        ("a-1-1.x86_64", "requires: b, glibc"),
+        ("b-1-1.x86_64", "requires: glibc"),
+        ("bash-1-1.x86_64", "requires: glibc, setup"),
+        ("glibc-1-1.x86_64", ""),
+        ("setup-1-1.x86_64", ""),
+        ("vim-1-1.x86_64", ""),
+    ]);
+    let mut groups = Groups::default();
+    let named = names("a, vim, setup");
+    let carried = |groups: &Groups| {
+        let order = Order { minimal: Minimal::Core, groups, ..order(&named) };
+        let closure = close(&universe, &habits(), &order, false);
+        words(&universe, closure.carried.into_keys()).join(" ").replace("-1-1.x86_64", "")
+    };
+    assert_eq!(carried(&groups), "a b vim");
+    groups.mandatory.insert("core".to_owned(), BTreeSet::from(["setup".to_owned()]));
+    assert_eq!(carried(&groups), "a b glibc vim");
+}
+
+#[test]
+fn groups_are_their_members_that_there_are() {
+    let universe = universe(&[("a-1-1.x86_64", "requires: b"), ("b-1-1.x86_64", "")]);
+    let members = BTreeSet::from(["a".to_owned(), "gone".to_owned()]);
+    let groups = Groups { members: [("g".to_owned(), members)].into(), ..Groups::default() };
+    let named = names("@g");
+    let closure = close(&universe, &habits(), &Order { groups: &groups, ..order(&named) }, false);
+    let expected = ["a-1-1.x86_64", "b-1-1.x86_64"];
+    assert_eq!(words(&universe, closure.carried.into_keys()), expected);
+    assert_eq!(closure.unmet, []);
+}
+
+#[test]
+fn updates_are_what_is_newer_than_what_targets_have() {
+    let universe = universe(&[
+        ("a-1-1.x86_64", ""),
+        ("a-2-1.x86_64", "requires: c"),
+        ("b-1:1-1.x86_64", ""),
+        ("b-1:1-2.x86_64", "requires: d = 1-1"),
+        ("c-1-1.x86_64", ""),
+        ("d-1-1.x86_64", ""),
+        ("e-5-1.x86_64", ""),
+    ]);
+    let installed = parse_installed(
+        "a-1-1.x86_64\nb-1-1.x86_64\nd-1-1.x86_64\ngpg-pubkey-1-2.(none)\njunk\ne-6-1.x86_64\n\n",
+    );
+    assert_eq!(installed.len(), 4);
+    let mut advisories = Advisories::default();
+    let fix = ("2-1".to_owned(), "A-1".to_owned());
+    advisories.fixes.insert(("a".to_owned(), "x86_64".to_owned()), [fix].into());
+    let carried = |security, installed| {
+        let order = Order { security, installed, ..order(&[]) };
+        let closure = close(&universe, &habits(), &order, false);
+        words(&universe, closure.carried.into_keys()).join(" ")
+    };
+    assert_eq!(carried(None, Some(&installed)), "a-2-1.x86_64 b-1:1-2.x86_64 c-1-1.x86_64");
+    assert_eq!(carried(Some(&advisories), Some(&installed)), "a-2-1.x86_64 c-1-1.x86_64");
+    assert_eq!(carried(Some(&advisories), None), "a-2-1.x86_64 c-1-1.x86_64");
+}

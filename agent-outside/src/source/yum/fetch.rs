@@ -1,0 +1,310 @@
+//! Fetches a repository: its list, what vouches for it, then the documents that it names.
+//!
+//! In:   [`Source`]s, the keys on disk.
+//! Out:  [`Repository`]s whose documents were checked.
+//!
+//! Thin on purpose: what bytes mean is decided in `repomd`, `mirrors` and `pick`.
+
+use std::{collections::BTreeMap, io::Read};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use futures_util::{StreamExt, stream};
+use gapferry_common::openpgp::verify::{self, Keyring, VerifyError};
+use gapferry_proto::{Digest, Kind, limits};
+use sha2::{Digest as _, Sha512};
+use url::Url;
+
+use super::{
+    mirrors::{self, Metalink},
+    pick::{Repository, Vouched},
+    repomd::{DocumentError, Repomd},
+    settings::{Place, Source, Tls},
+    universe::Checksum,
+    xml::XmlError,
+};
+use crate::source::{
+    Failure, Verdict,
+    http::{Http, HttpError},
+};
+
+/// Repositories at a time: mirrors ask their users to be modest.
+const REQUESTS_MAX: usize = 4;
+
+/// Most mirrors that are tried.
+const MIRRORS_TRIED_MAX: usize = 5;
+
+/// Documents that a closure needs or that travel along; `filelists` is fetched on demand.
+const DOCUMENTS: [&str; 4] = ["primary", "group", "modules", "updateinfo"];
+
+/// Why a repository could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Http(HttpError),
+    #[error("cannot read the key file {path}")]
+    KeyFile { path: Utf8PathBuf, source: std::io::Error },
+    #[error("cannot use the keys of {path}")]
+    Keys { path: Utf8PathBuf, source: VerifyError },
+    #[error("the signature of its repomd.xml does not count; check `gpgKey` or use another mirror")]
+    Signature(#[source] VerifyError),
+    #[error(
+        "its repomd.xml is not signed, and `repoGpgcheck` demands that; use another mirror, or `metalink`"
+    )]
+    Unsigned,
+    #[error(
+        "nothing vouches for it: no signature, no TLS; use https, or accept any bytes with `insecure: true`"
+    )]
+    Unvouched,
+    #[error(
+        "its repomd.xml is not the one that the metalink names; the mirror is behind: try again later"
+    )]
+    Stale,
+    #[error("its list of mirrors is not understood")]
+    Mirrors(#[source] XmlError),
+    #[error("its list of mirrors is empty; check `releasever` and `arch`")]
+    NoMirrors,
+    #[error("its repomd.xml is not understood")]
+    Repomd(#[source] XmlError),
+    #[error(transparent)]
+    Document(DocumentError),
+    #[error("it wants a client certificate, which this agent cannot present yet")]
+    ClientCertificate,
+}
+
+impl FetchError {
+    /// What the failure means for the run.
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Http(e) => e.verdict(),
+            Self::KeyFile { .. } | Self::Keys { .. } | Self::ClientCertificate => {
+                Verdict::Configuration
+            }
+            Self::NoMirrors => Verdict::Missing,
+            Self::Stale => Verdict::Fault,
+            Self::Signature(_)
+            | Self::Unsigned
+            | Self::Unvouched
+            | Self::Mirrors(_)
+            | Self::Repomd(_)
+            | Self::Document(_) => Verdict::Refused,
+        }
+    }
+}
+
+/// Fetches the list and the documents of each source; all failures are collected.
+pub async fn fetch_repositories(
+    http: &Http,
+    sources: Vec<Source>,
+) -> Result<Vec<Repository>, Vec<Failure>> {
+    let fetched = stream::iter(sources)
+        .map(|source| async move {
+            let id = source.id.clone();
+            let fetched = fetch_one(http, source).await;
+            fetched.map_err(|e| Failure::new(Kind::Rpm, id, e.verdict(), e))
+        })
+        .buffered(REQUESTS_MAX)
+        .collect::<Vec<_>>()
+        .await;
+    let (mut repositories, mut failures) = (Vec::new(), Vec::new());
+    for result in fetched {
+        match result {
+            Ok(repository) => repositories.push(repository),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if failures.is_empty() { Ok(repositories) } else { Err(failures) }
+}
+
+/// Fetches `filelists` for the repositories of these numbers.
+pub async fn fetch_filelists(
+    http: &Http,
+    repositories: &mut [Repository],
+    lacking: &[usize],
+) -> Result<(), Vec<Failure>> {
+    let mut failures = Vec::new();
+    for number in lacking {
+        let Some(repository) = repositories.get_mut(*number) else { continue };
+        let url = with_login(&repository.root, &repository.source);
+        match fetch_document(http, &url, &repository.repomd, "filelists").await {
+            Ok(bytes) => {
+                repository.documents.extend(bytes.map(|b| ("filelists".to_owned(), b)));
+            }
+            Err(e) => {
+                let id = repository.source.id.clone();
+                failures.push(Failure::new(Kind::Rpm, id, e.verdict(), e));
+            }
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+/// Tries the mirrors of a source, best first, until one has all its documents.
+async fn fetch_one(http: &Http, source: Source) -> Result<Repository, FetchError> {
+    if source.tls != Tls::default() {
+        return Err(FetchError::ClientCertificate);
+    }
+    let keyring = read_keyring(&source.trust.keys)?;
+    let (roots, metalink) = fetch_roots(http, &source).await?;
+    let mut last = FetchError::NoMirrors;
+    for root in roots.into_iter().take(MIRRORS_TRIED_MAX) {
+        match fetch_from(http, &source, &root, keyring.as_ref(), metalink.as_ref()).await {
+            Ok((vouched, repomd, documents)) => {
+                return Ok(Repository { source, root, vouched, repomd, documents });
+            }
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+/// The roots of a source, and the metalink that vouches for its list.
+async fn fetch_roots(
+    http: &Http,
+    source: &Source,
+) -> Result<(Vec<Url>, Option<(Url, Metalink)>), FetchError> {
+    let get = async |url: &Url| {
+        let url = with_login(url, source);
+        http.get(&url, None, mirrors::LEN_BYTES_MAX).await.map_err(FetchError::Http)
+    };
+    match &source.place {
+        Place::Roots(roots) => Ok((roots.clone(), None)),
+        Place::Mirrorlist(url) => Ok((mirrors::parse_mirrorlist(&get(url).await?.bytes), None)),
+        Place::Metalink(url) => {
+            let bytes = get(url).await?.bytes;
+            let metalink = mirrors::parse_metalink(&bytes).map_err(FetchError::Mirrors)?;
+            let roots = metalink.roots.clone();
+            Ok((roots, Some((url.clone(), metalink))))
+        }
+    }
+}
+
+type Fetched = (Vouched, Repomd, BTreeMap<String, Vec<u8>>);
+
+/// Fetches a repository from one of its roots.
+async fn fetch_from(
+    http: &Http,
+    source: &Source,
+    root: &Url,
+    keyring: Option<&Keyring>,
+    metalink: Option<&(Url, Metalink)>,
+) -> Result<Fetched, FetchError> {
+    let root_with_login = with_login(root, source);
+    let url = below(&root_with_login, "repodata/repomd.xml");
+    let list =
+        http.get(&url, None, limits::RELEASE_LEN_BYTES_MAX).await.map_err(FetchError::Http)?.bytes;
+    if metalink.is_some_and(|(_, metalink)| !is_named(&list, &metalink.sums)) {
+        return Err(FetchError::Stale);
+    }
+    let signer = match keyring {
+        Some(keyring) => fetch_signer(http, &root_with_login, &list, keyring).await?,
+        None => None,
+    };
+    if signer.is_none() && source.trust.signed_list {
+        return Err(FetchError::Unsigned);
+    }
+    let is_tls = |url: &Url| url.scheme() == "https";
+    let vouched = match (signer, metalink.filter(|(url, _)| is_tls(url))) {
+        (Some(key), _) => Vouched::Key(key),
+        (None, Some((url, _))) => Vouched::Metalink(url.clone()),
+        // A mirror of a list that anybody may have written vouches for itself alone.
+        (None, None) if is_tls(root) && is_trusted_place(&source.place) => {
+            Vouched::Tls(root.clone())
+        }
+        (None, None) if source.trust.anyone => Vouched::Nobody,
+        (None, None) => return Err(FetchError::Unvouched),
+    };
+    let repomd = Repomd::parse(&list).map_err(FetchError::Repomd)?;
+    let mut documents = BTreeMap::new();
+    for kind in DOCUMENTS {
+        let bytes = fetch_document(http, &root_with_login, &repomd, kind).await?;
+        documents.extend(bytes.map(|bytes| (kind.to_owned(), bytes)));
+    }
+    Ok((vouched, repomd, documents))
+}
+
+/// Whether the place of the roots came over TLS or from the user.
+fn is_trusted_place(place: &Place) -> bool {
+    match place {
+        Place::Roots(_) => true,
+        Place::Mirrorlist(url) | Place::Metalink(url) => url.scheme() == "https",
+    }
+}
+
+/// The fingerprint of the key that signed a list; `None` when it is not signed at all.
+async fn fetch_signer(
+    http: &Http,
+    root: &Url,
+    list: &[u8],
+    keyring: &Keyring,
+) -> Result<Option<String>, FetchError> {
+    let url = below(root, "repodata/repomd.xml.asc");
+    let signature = match http.get(&url, None, limits::SIGNATURE_LEN_BYTES_MAX).await {
+        Ok(document) => document.bytes,
+        Err(HttpError::NotFound { .. }) => return Ok(None),
+        Err(e) => return Err(FetchError::Http(e)),
+    };
+    let fingerprints =
+        verify::verify_detached(keyring, list, &signature).map_err(FetchError::Signature)?;
+    Ok(fingerprints.into_iter().next())
+}
+
+async fn fetch_document(
+    http: &Http,
+    root: &Url,
+    repomd: &Repomd,
+    kind: &str,
+) -> Result<Option<Vec<u8>>, FetchError> {
+    let Some(document) = repomd.documents.get(kind) else { return Ok(None) };
+    let max = document.len_bytes_max().map_err(FetchError::Document)?;
+    let url = below(root, document.location.as_str());
+    let bytes = http.get(&url, None, max).await.map_err(FetchError::Http)?.bytes;
+    document.check(&bytes).map_err(FetchError::Document)?;
+    Ok(Some(bytes.into()))
+}
+
+fn is_named(bytes: &[u8], sums: &[Checksum]) -> bool {
+    sums.iter().any(|sum| match sum {
+        Checksum::Sha256(digest) => Digest::of(bytes) == *digest,
+        Checksum::Sha512(digest) => Sha512::digest(bytes)[..] == digest[..],
+        Checksum::Weak(_) => false,
+    })
+}
+
+fn below(root: &Url, path: &str) -> Url {
+    let mut url = root.clone();
+    let folder = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&format!("{folder}/{path}"));
+    url
+}
+
+/// A URL with the user and password of the settings, which [`Http`] turns into a header.
+fn with_login(url: &Url, source: &Source) -> Url {
+    let mut url = url.clone();
+    if let Some((user, password)) = &source.login {
+        // Both fail only for URLs that cannot hold credentials.
+        let _ = url.set_username(user);
+        let _ = url.set_password(Some(password));
+    }
+    url
+}
+
+/// Reads key files; `None` when there are none.
+fn read_keyring(paths: &[Utf8PathBuf]) -> Result<Option<Keyring>, FetchError> {
+    let mut keyring = Keyring::default();
+    for path in paths {
+        let bytes = read_key_file(path)
+            .map_err(|source| FetchError::KeyFile { path: path.clone(), source })?;
+        let keys = Keyring::parse(&bytes)
+            .map_err(|source| FetchError::Keys { path: path.clone(), source })?;
+        keyring.join(keys);
+    }
+    Ok((!paths.is_empty()).then_some(keyring))
+}
+
+/// Reads at most one byte more than a keyring may have; `Keyring::parse` refuses that one.
+fn read_key_file(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(limits::KEYRING_LEN_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
