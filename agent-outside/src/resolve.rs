@@ -92,7 +92,7 @@ pub async fn resolve(
     let mut lock = Lock::new(waybill, text, artifacts);
     if failures.is_empty() {
         // Nothing is missing, so what the carried packages alone leave unmet every system has.
-        lock.assumed = Some(check::apt::assumed(waybill, base, &lock.artifacts));
+        lock.assumed = Some(check::apt::assumed(&apt, base, &lock.artifacts));
     }
     Ok(Resolved { lock, failures, hints })
 }

@@ -14,39 +14,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use gapferry_proto::{Artifact, Facts, Kind, Target, artifact::DebFacts};
 
-use super::{Ground, Line, Missing, NotProven, Order, Report};
+use super::{Ground, Line, Missing, NotProven, Report};
 use crate::{
     lists,
     source::apt::{
         closure::{self, Named, Unmet},
         packages::Universe,
     },
-    waybill::{AptLine, Waybill},
+    waybill::AptLine,
 };
 
 /// Checks the apt lines of a waybill.
-pub fn check(ground: &Ground<'_>, order: &Order<'_>, report: &mut Report) {
+pub fn check(
+    ground: &Ground<'_>,
+    base: &Utf8Path,
+    lines: &[(String, AptLine)],
+    report: &mut Report,
+) {
     let shelf = Shelf::new(ground.held.artifacts());
-    for (i, line) in order.waybill.spec.apt.iter().enumerate() {
-        let label = format!("spec.apt[{i}]");
-        let simulated = simulate(&shelf, line, order.base, &label);
-        let Simulated { unmet, errors, closures } = simulated;
-        let error = |error| Missing::new(Kind::Deb, &*label, "the waybill", error);
+    for (label, line) in lines {
+        let Simulated { unmet, errors, closures } = simulate(&shelf, line, base, label);
+        let error = |error| Missing::new(Kind::Deb, &**label, "the waybill", error);
         report.missing.extend(errors.into_iter().map(error));
         (0..closures).for_each(|_| report.count(Kind::Deb));
         for one in unmet {
-            one.report(ground, line, &label, report);
+            one.report(ground, line, label, report);
         }
     }
 }
 
-/// What the closures of a waybill leave unmet among `artifacts`, of which a resolver has just
-/// found that nothing is missing: `debian-13 amd64: libc6 (>= 2.36)`. Sorted, each once.
-pub fn assumed(waybill: &Waybill, base: &Utf8Path, artifacts: &[Artifact]) -> Vec<String> {
+/// What the closures of `lines` leave unmet among `artifacts`, of which a resolver has just found
+/// that nothing is missing: `debian-13 amd64: libc6 (>= 2.36)`. Sorted, each once.
+pub fn assumed(
+    lines: &[(String, AptLine)],
+    base: &Utf8Path,
+    artifacts: &[Artifact],
+) -> Vec<String> {
     let shelf = Shelf::new(artifacts.iter());
     let mut assumed = BTreeSet::new();
-    for line in &waybill.spec.apt {
-        let simulated = simulate(&shelf, line, base, "");
+    for (label, line) in lines {
+        let simulated = simulate(&shelf, line, base, label);
         assumed.extend(simulated.unmet.iter().filter_map(One::key));
     }
     assumed.into_iter().collect()

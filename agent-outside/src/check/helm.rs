@@ -7,10 +7,11 @@
 //! image is a guess. What a hook runs, and what stands in a flag, a variable or the text of a
 //! config map, is not proven either: an image line of the waybill settles it.
 
+use camino::Utf8Path;
 use gapferry_proto::{Artifact, BlobId, Facts, Kind};
 
 use super::{
-    Ground, Line, Missing, NotProven, Order, Report,
+    Ground, Line, Missing, NotProven, Report,
     oci::{self, Absent},
 };
 use crate::{
@@ -33,26 +34,30 @@ use crate::{
 pub const MANIFEST_LEN_BYTES_MAX: u64 = 16 << 20;
 
 /// Checks the charts of a waybill.
-pub fn check(ground: &Ground<'_>, order: &Order<'_>, report: &mut Report) {
-    for (i, line) in order.waybill.spec.charts.iter().enumerate() {
+pub fn check(
+    ground: &Ground<'_>,
+    base: &Utf8Path,
+    lines: &[(String, ChartLine)],
+    report: &mut Report,
+) {
+    for (label, line) in lines {
         report.count(Kind::Chart);
-        let label = format!("spec.charts[{i}]");
         let name = line.name.as_deref().unwrap_or(&line.repo);
         let archive = match carried(ground, line) {
             Ok(Some(archive)) => archive,
             Ok(None) => {
                 let reason = "no version that the line takes would be there";
-                let missing = Missing::new(Kind::Chart, name, &label, reason);
+                let missing = Missing::new(Kind::Chart, name, label, reason);
                 report.missing.push(missing.asked_for(Line::chart(line)));
                 continue;
             }
             Err(error) => {
-                report.missing.push(Missing::new(Kind::Chart, name, &label, error));
+                report.missing.push(Missing::new(Kind::Chart, name, label, error));
                 continue;
             }
         };
         if line.images {
-            check_images(ground, order, line, archive, &label, report);
+            check_images(ground, base, line, archive, label, report);
         }
     }
 }
@@ -78,7 +83,7 @@ pub fn check_manifests(ground: &Ground<'_>, report: &mut Report) {
 
 fn check_images(
     ground: &Ground<'_>,
-    order: &Order<'_>,
+    base: &Utf8Path,
     line: &ChartLine,
     archive: BlobId,
     label: &str,
@@ -91,7 +96,7 @@ fn check_images(
     };
     let chart = Chart::open(&bytes).map_err(|error| error.to_string());
     let found = chart.and_then(|chart| {
-        let images = helm::images_of(line, order.base, &bytes, &chart);
+        let images = helm::images_of(line, base, &bytes, &chart);
         Ok((images.map_err(|error| error.to_string())?, chart.meta))
     });
     match found {

@@ -121,7 +121,7 @@ impl Map {
 }
 
 /// A text in quotes, unless it is a plain word that no reader takes for anything else.
-pub(super) fn scalar(text: &str) -> String {
+fn scalar(text: &str) -> String {
     let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.len() <= 64
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+/".contains(&b));

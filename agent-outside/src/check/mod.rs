@@ -6,8 +6,8 @@
 //!
 //! One file a consumer: `oci` pulls images, `apt` and `pypi` install what the lines name from
 //! nothing but what is carried, `helm` renders charts and reads manifests, `file` asks for every
-//! URL, `kubespray` takes the rows of its resolver. A consumer of `yum` has its place beside
-//! `apt`: rpm packages are counted among the bytes and not simulated yet.
+//! URL. A Kubespray tree is played by all of them, for `expand` turns it into their lines. A
+//! consumer of `yum` has its place beside `apt`; until it is there, its lines are not proven.
 //!
 //! What a client sees after the import is the new snapshot alone. What the inside holds now
 //! counts for bytes, not for names: an artifact that the snapshot lacks is served no longer.
@@ -17,7 +17,6 @@ pub mod bytes;
 pub mod file;
 pub mod fix;
 pub mod helm;
-pub mod kubespray;
 pub mod line;
 pub mod oci;
 pub mod pypi;
@@ -33,7 +32,7 @@ pub use self::line::Line;
 use crate::{
     expand::{Expanded, expand},
     source::Failure,
-    waybill::Waybill,
+    waybill::{Waybill, YumLine},
 };
 
 /// Something that a consumer would ask for in vain.
@@ -123,13 +122,27 @@ pub fn check(ground: &Ground<'_>, orders: &[Order<'_>]) -> Report {
 
 impl Order<'_> {
     fn check(&self, ground: &Ground<'_>, report: &mut Report) {
-        let Expanded { files, images, failures } = expand(self.waybill, self.base);
+        let Expanded { files, images, charts, apt, yum, pypi, failures, hints, .. } =
+            expand(self.waybill, self.base);
         report.missing.extend(failures.iter().map(Missing::of_failure));
         file::check(ground, &files, report);
         oci::check(ground, &images, report);
-        helm::check(ground, self, report);
-        apt::check(ground, self, report);
-        pypi::check(ground, self, report);
+        helm::check(ground, self.base, &charts, report);
+        apt::check(ground, self.base, &apt, report);
+        pypi::check(ground, self.base, &pypi, report);
+        let reason = "closures of rpm packages are not simulated";
+        let closure = |(label, _): &(String, YumLine)| {
+            NotProven::new(Kind::Rpm, &**label, "the waybill", reason)
+        };
+        report.not_proven.extend(yum.iter().map(closure));
+        let name = self.waybill.metadata.name.as_str();
+        let hint = |reason| NotProven {
+            kind: "waybill",
+            name: name.to_owned(),
+            needed_by: "its lines".to_owned(),
+            reason,
+        };
+        report.not_proven.extend(hints.into_iter().map(hint));
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, io::BufReader};
 
+use camino::Utf8Path;
 use gapferry_common::store::Store;
 use gapferry_proto::{
     Artifact, Facts, Kind, artifact::PypiFacts, limits::PYPI_WHOLE_LEN_BYTES_MAX,
@@ -12,7 +13,7 @@ use gapferry_proto::{
 use pep508_rs::PackageName;
 use url::Url;
 
-use super::{Ground, Line, Missing, NotProven, Order, Report};
+use super::{Ground, Line, Missing, NotProven, Report};
 use crate::{
     source::pypi::{
         closure::{Choice, Closure, Impossible, Known, Need, Roots, Step},
@@ -30,28 +31,32 @@ use crate::{
 const PASSES_MAX: usize = 1000;
 
 /// Checks the pypi lines of a waybill.
-pub fn check(ground: &Ground<'_>, order: &Order<'_>, report: &mut Report) {
-    if order.waybill.spec.pypi.is_empty() {
+pub fn check(
+    ground: &Ground<'_>,
+    base: &Utf8Path,
+    lines: &[(String, PypiLine)],
+    report: &mut Report,
+) {
+    if lines.is_empty() {
         return;
     }
     let mut shelf = Shelf::new(ground);
-    for (i, line) in order.waybill.spec.pypi.iter().enumerate() {
-        let label = format!("spec.pypi[{i}]");
+    for (label, line) in lines {
         let mut reading = Reading::default();
-        line.packages.iter().for_each(|text| reading.line(text, &label));
+        line.packages.iter().for_each(|text| reading.line(text, label));
         if let Some(file) = &line.requirements {
-            reading.file(&order.base.join(file));
+            reading.file(&base.join(file));
         }
         let (environments, wrong) = environments(line);
         let errors = reading.errors.iter().map(ToString::to_string).chain(wrong);
-        let errors = errors.map(|error| Missing::new(Kind::Pypi, &*label, "the waybill", error));
+        let errors = errors.map(|error| Missing::new(Kind::Pypi, &**label, "the waybill", error));
         let before = report.missing.len();
         report.missing.extend(errors);
         if report.missing.len() != before {
             continue; // what is asked for is not understood, so nothing is guessed
         }
         let roots = Roots { stated: reading.stated, prereleases: reading.prereleases };
-        shelf.line(line, &label, &environments, &roots, report);
+        shelf.line(line, label, &environments, &roots, report);
     }
 }
 

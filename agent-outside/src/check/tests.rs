@@ -224,7 +224,8 @@ fn a_closure_is_unmet_unless_every_system_has_it() {
     world.deb("libwrap0", "7", "");
     let head = "apiVersion: gapferry.dev/v1\nkind: Waybill\nmetadata: {name: w}\nspec:\n";
     let waybill = Waybill::parse(&format!("{head}{LINE}")).unwrap();
-    let assumed = apt::assumed(&waybill, world.base(), &world.artifacts);
+    let lines = expand(&waybill, world.base()).apt;
+    let assumed = apt::assumed(&lines, world.base(), &world.artifacts);
     assert_eq!(assumed, ["debian-13 amd64: libc6 (>= 2.36)"]);
     world.assumed = Some(assumed.into_iter().collect());
     let report = world.checked(LINE);
@@ -325,42 +326,6 @@ fn a_part_of_a_waybill_that_cannot_be_read_is_missing() {
     let spec =
         "  lists: {files: none.list}\n  pypi: [{requirements: none.txt, python: ['3.11']}]\n";
     assert_eq!(world.missing(spec), ["file none.list: nothing", "pypi spec.pypi[0]: nothing"]);
-}
-
-#[test]
-fn kubespray_misses_what_no_line_brings() {
-    let mut world = World::new();
-    world.file("dl.k8s.io/kubelet", b"kubelet");
-    world.image("registry.k8s.io/pause", "3.10", &["amd64"], &[]);
-    world.deb("conntrack", "1", "");
-    let sha256 = Some(Digest::of(b"kubelet"));
-    let row = |kind, reference: &str, sha256| kubespray::Wanted {
-        kind,
-        name: reference.to_owned(),
-        reference: reference.to_owned(),
-        why: "download.yml".to_owned(),
-        sha256,
-    };
-    let rows = [
-        row(Kind::File, "https://dl.k8s.io/kubelet", sha256),
-        row(Kind::File, "https://dl.k8s.io/kubeadm", sha256),
-        row(Kind::Image, "registry.k8s.io/pause:3.10", None),
-        row(Kind::Image, "registry.k8s.io/pause:3.11", None),
-        row(Kind::Deb, "conntrack", None),
-        row(Kind::Deb, "ipvsadm", None),
-    ];
-    let (snapshot, before) = (Snapshot::of(world.artifacts.clone()).unwrap(), Snapshot::default());
-    let held = Held::new(&snapshot, &before);
-    let ground = Ground { held, store: &world.store, inside: BTreeMap::new(), assumed: None };
-    let mut report = Report::default();
-    kubespray::check(&ground, &rows, &mut report);
-    let missing: Vec<_> = report.missing.iter().map(words).collect();
-    let line = format!(
-        "file dl.k8s.io/kubeadm: files: [{{url: \"https://dl.k8s.io/kubeadm\", sha256: {}}}]",
-        line::scalar(&Digest::of(b"kubelet").hex())
-    );
-    let image = "image registry.k8s.io/pause:3.11: images: [{ref: \"registry.k8s.io/pause:3.11\"}]";
-    assert_eq!(missing, [&*line, image, "deb ipvsadm: nothing"]);
 }
 
 #[test]
