@@ -36,6 +36,10 @@ pub struct Lock {
     pub keep: u32,
     /// Sorted by kind and name, each once.
     pub artifacts: Vec<Artifact>,
+    /// What every system of a target has, so that nothing of it is carried: the relations between
+    /// packages that only this meets. None in locks of earlier agents, which did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<Vec<String>>,
 }
 
 impl Lock {
@@ -61,6 +65,7 @@ impl Lock {
             sites: waybill.spec.sites.clone(),
             keep: waybill.spec.keep,
             artifacts,
+            assumed: None,
         }
     }
 
@@ -119,6 +124,27 @@ pub fn in_force(folder: &Utf8Path) -> Result<Vec<Lock>, LockFileError> {
     Ok(std::iter::once(newest).chain(earlier).collect())
 }
 
+/// Remembers where the waybill of `folder` lies, so that it can be checked again.
+///
+/// # Errors
+///
+/// [`DurableError`].
+pub fn remember_place(folder: &Utf8Path, waybill: &Utf8Path) -> Result<(), DurableError> {
+    let absolute = camino::absolute_utf8(waybill).unwrap_or_else(|_| waybill.to_owned());
+    if place(folder).as_deref() == Some(&absolute) {
+        return Ok(());
+    }
+    durable::write(&folder.join(PLACE), absolute.as_str().as_bytes())
+}
+
+/// Where the waybill lay that the lock in force was made from.
+pub fn place(folder: &Utf8Path) -> Option<Utf8PathBuf> {
+    std::fs::read_to_string(folder.join(PLACE)).ok().map(Utf8PathBuf::from)
+}
+
+/// The file beside the locks that says where their waybill lies.
+const PLACE: &str = "waybill.path";
+
 fn numbered(folder: &Utf8Path) -> Vec<(u64, Utf8PathBuf)> {
     let Ok(entries) = folder.read_dir_utf8() else { return vec![] };
     let number = |name: &str| name.strip_suffix(".lock")?.parse().ok();
@@ -142,6 +168,7 @@ mod tests {
             sites: vec![],
             keep,
             artifacts: vec![],
+            assumed: None,
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Plan {
     pub damaged: Vec<BlobId>,
     pub by_kind: BTreeMap<Kind, KindSum>,
     pub totals: Totals,
+    /// What is missing and accepted by name; a plan alone accepts nothing.
+    pub accepted_gaps: Vec<String>,
 }
 
 /// Sums for one kind.
@@ -86,6 +88,7 @@ pub fn plan(basis: &Basis, snapshot: &Snapshot) -> Plan {
         damaged: basis.damaged.clone(),
         by_kind,
         totals,
+        accepted_gaps: vec![],
     }
 }
 

@@ -7,6 +7,7 @@ use gapferry_common::store::{PutError, Store};
 use gapferry_proto::{Artifact, BlobRef, Kind};
 
 use crate::{
+    check,
     expand::{Expanded, expand},
     lock::Lock,
     source::{Failure, Found, Verdict, apt, file, helm, http::Http, manifest, oci, pypi, yum},
@@ -88,7 +89,12 @@ pub async fn resolve(
     }
     let Joined { artifacts, mut failures, hints } = all;
     failures.extend(disagreements(&artifacts));
-    Ok(Resolved { lock: Lock::new(waybill, text, artifacts), failures, hints })
+    let mut lock = Lock::new(waybill, text, artifacts);
+    if failures.is_empty() {
+        // Nothing is missing, so what the carried packages alone leave unmet every system has.
+        lock.assumed = Some(check::apt::assumed(&apt, base, &lock.artifacts));
+    }
+    Ok(Resolved { lock, failures, hints })
 }
 
 /// Two lines may ask for one artifact, but not for different bytes under one name.

@@ -72,14 +72,17 @@ impl InForce {
 }
 
 /// What decides the bytes of an export besides its sequence: the blobs that travel, those that they
-/// may not build on, what the inside can follow, the keyset in force, and who may open it. While
-/// it stays the same, a sealed export may be used again.
+/// may not build on, the gaps that are accepted, what the inside can follow, the keyset in force,
+/// and who may open it. While it stays the same, a sealed export may be used again.
 pub fn cargo(plan: &Plan, keysets: &InForce, recipients: &[String], engine: &Engine<'_>) -> Digest {
     let mut text = format!("{:?} {} {}\n", plan.basis, plan.snapshot, keysets.hash);
     let Tools { effort, abilities, raw, .. } = &engine.tools;
     text.push_str(&format!("{effort:?} {abilities:?} {raw:?}\n"));
     for line in recipients {
         text.push_str(&format!("{line}\n"));
+    }
+    for gap in &plan.accepted_gaps {
+        text.push_str(&format!("accepted {gap:?}\n"));
     }
     for id in plan.new_blobs.iter().map(|blob| &blob.id).chain(&plan.damaged) {
         text.push_str(&format!("{id}\n"));
@@ -161,7 +164,9 @@ impl Sealer<'_> {
             basis: plan.basis,
             snapshot: plan.snapshot,
         };
-        let manifest = Manifest::new(head, &plan.difference, recipes, bases).encode();
+        let mut manifest = Manifest::new(head, &plan.difference, recipes, bases);
+        manifest.accepted_gaps.clone_from(&plan.accepted_gaps);
+        let manifest = manifest.encode();
         let manifest = pack::write_sealed(&part.join("manifest.age"), &manifest, self.recipients)?;
         Ok(Cargo { manifest, packs, made })
     }

@@ -28,6 +28,15 @@ pub enum UnionError {
 ///
 /// [`UnionError`].
 pub fn of_site(home: &Home, site: &SiteName) -> Result<Snapshot, UnionError> {
+    union(locks_of_site(home, site)?)
+}
+
+/// The locks in force that are for `site`: those of each waybill, newest first.
+///
+/// # Errors
+///
+/// [`UnionError::Lock`], [`UnionError::NoWaybill`].
+pub fn locks_of_site(home: &Home, site: &SiteName) -> Result<Vec<Vec<Lock>>, UnionError> {
     let mut waybills = vec![];
     for name in home.waybills() {
         let locks = lock::in_force(&home.locks(&name))?;
@@ -38,7 +47,7 @@ pub fn of_site(home: &Home, site: &SiteName) -> Result<Snapshot, UnionError> {
     if waybills.is_empty() {
         return Err(UnionError::NoWaybill(site.clone()));
     }
-    union(waybills)
+    Ok(waybills)
 }
 
 /// A waybill is for the sites it names, for those whose configuration names it, or for all when
@@ -121,6 +130,7 @@ mod tests {
             sites: vec![],
             keep: 1,
             artifacts,
+            assumed: None,
         }
     }
 

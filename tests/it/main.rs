@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests stop where tests would")]
 
+mod check;
 mod closures;
 mod damage;
 mod delta;

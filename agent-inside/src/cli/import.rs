@@ -35,7 +35,7 @@ pub struct ImportArgs {
 
 /// How one export ended.
 enum Ending {
-    Applied { export: ExportId, applied: Applied },
+    Applied { export: ExportId, applied: Applied, accepted_gaps: Vec<String> },
     AlreadyApplied { export: ExportId, sequence: Sequence },
     Refused { name: String, refusal: Refusal },
 }
@@ -151,8 +151,8 @@ impl<'a> Importer<'a> {
             Standing::New(envelope) => *envelope,
         };
         let export = envelope.envelope().export.clone();
-        let applied = self.apply(found, envelope)?;
-        Ok(Ending::Applied { export, applied })
+        let (applied, accepted_gaps) = self.apply(found, envelope)?;
+        Ok(Ending::Applied { export, applied, accepted_gaps })
     }
 
     fn verify(&self, found: &Found) -> anyhow::Result<Standing> {
@@ -168,7 +168,12 @@ impl<'a> Importer<'a> {
         Ok(verify::verify_envelope(&presented, &trusted)?)
     }
 
-    fn apply(&self, found: &Found, envelope: VerifiedEnvelope) -> anyhow::Result<Applied> {
+    /// What was applied, and what the outside accepted as missing.
+    fn apply(
+        &self,
+        found: &Found,
+        envelope: VerifiedEnvelope,
+    ) -> anyhow::Result<(Applied, Vec<String>)> {
         let plain = envelope.envelope();
         let (export, totals) = (plain.export.clone(), plain.totals);
         let staging = self.home.staging(&export);
@@ -197,11 +202,12 @@ impl<'a> Importer<'a> {
             "snapshot": verified.manifest.snapshot,
             "keyset": verified.envelope.keyset().keyset().version,
             "rebuilt": applied.rebuilt,
+            "accepted_gaps": verified.manifest.accepted_gaps,
         });
         self.audit.record("applied", &facts)?;
         inventory::write_failed(self.home.root(), &[])?;
         self.clear_staging()?;
-        Ok(applied)
+        Ok((applied, verified.manifest.accepted_gaps))
     }
 
     /// After a switch nothing that was staged is needed any more: an export made before it is
@@ -249,12 +255,13 @@ fn progress(global: &Global, len_bytes: u64, what: &'static str) -> indicatif::P
 fn document(ending: &Ending) -> Value {
     let peak = memory::peak_bytes();
     match ending {
-        Ending::Applied { export, applied } => json!({
+        Ending::Applied { export, applied, accepted_gaps } => json!({
             "export": export,
             "sequence": applied.sequence,
             "applied": true,
             "rebuilt": applied.rebuilt,
             "bytes_written": applied.bytes_written,
+            "accepted_gaps": accepted_gaps,
             "refusal": null,
             "peak_memory_bytes": peak,
         }),
@@ -283,12 +290,21 @@ fn document(ending: &Ending) -> Value {
     }
 }
 
+/// What the outside knew to be missing when it made the export.
+fn gaps_text(gaps: &[String]) -> String {
+    if gaps.is_empty() {
+        return String::new();
+    }
+    format!("\nAccepted as missing outside: {}", gaps.join(", "))
+}
+
 fn text(ending: &Ending) -> String {
     match ending {
-        Ending::Applied { export, applied } => format!(
-            "Export {export} is applied and served: {} blobs, {}.",
+        Ending::Applied { export, applied, accepted_gaps } => format!(
+            "Export {export} is applied and served: {} blobs, {}.{}",
             applied.rebuilt,
-            human_bytes(applied.bytes_written)
+            human_bytes(applied.bytes_written),
+            gaps_text(accepted_gaps)
         ),
         Ending::AlreadyApplied { export, .. } => {
             format!("Export {export} was applied before; nothing changed.")

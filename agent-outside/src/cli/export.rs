@@ -13,15 +13,18 @@ use gapferry_common::{
 use gapferry_proto::{Digest, Envelope, SiteName, Snapshot};
 use serde_json::{Value, json};
 
-use super::plan::{artifacts, basis_text, engine, raw_blobs, table};
+use super::{
+    check::{Simulated, missing_text, simulate},
+    plan::{artifacts, basis_text, engine, raw_blobs, table},
+};
 use crate::{
     carrier::stick,
+    check::{Missing, Report, bytes},
     delta::Made,
     home::Home,
     ledger::{Basis, Ledger, Record},
     plan::{self, Plan},
     seal::{self, InForce, Sealed, Sealer},
-    snapshot,
 };
 
 #[derive(Debug, clap::Args)]
@@ -38,6 +41,9 @@ pub struct ExportArgs {
     /// Build on nothing, as for a site that lost its store
     #[arg(long)]
     full: bool,
+    /// Carry what there is though NAME is missing; may be given several times
+    #[arg(long, value_name = "NAME")]
+    accept_missing: Vec<String>,
     /// Plan, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -48,20 +54,20 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     let site = super::chosen_site(home, args.site.as_ref())?;
     let ledger = Ledger::open(home.ledger(&site), &site)?;
     let _lock = home.lock()?;
-    let wanted = snapshot::of_site(home, &site)?;
     let basis = if args.full { Basis::default() } else { ledger.basis()? };
-    let plan = plan::plan(&basis, &wanted);
+    let Simulated { report, snapshot: mut wanted, .. } = simulate(home, &site, &basis, None)?;
+    let (gaps, missing) = report.accept(&args.accept_missing);
+    say_unknown(global, &report, &args.accept_missing);
+    if !gaps.is_empty() {
+        wanted = bytes::without(&wanted, &gaps, &basis.held(), &home.store()?)?;
+    }
+    let mut plan = plan::plan(&basis, &wanted);
+    plan.accepted_gaps = gaps.into_iter().collect();
     if args.dry_run {
-        let document = json!({
-            "site": site,
-            "basis": plan.basis_sequence,
-            "sequence": ledger.next_sequence()?,
-            "artifacts_new": plan.totals.artifacts_new,
-            "published_bytes_new": plan.totals.published_bytes_new,
-            "by_kind": plan.by_kind,
-        });
-        global.print(&document, || table(&plan).to_string());
-        return Ok(Exit::Done);
+        return dry_run(global, &ledger, &plan, &missing);
+    }
+    if !missing.is_empty() {
+        return Ok(refused(global, &site, &report, &missing));
     }
     let sealed = sealed(args, home, global, &ledger, &plan, &wanted)?;
     global.say(format!("Copying to {} …", args.to));
@@ -72,6 +78,45 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     document["fallback_raw"] = json!(raw_blobs(&reports));
     global.print(&document, || text(&sealed.envelope, &plan, &folder));
     Ok(Exit::Done)
+}
+
+/// Shows the plan, and what would keep it from being exported.
+fn dry_run(
+    global: &Global,
+    ledger: &Ledger,
+    plan: &Plan,
+    missing: &[&Missing],
+) -> anyhow::Result<Exit> {
+    let document = json!({
+        "site": ledger.site(),
+        "missing": missing,
+        "accepted_gaps": plan.accepted_gaps,
+        "basis": plan.basis_sequence,
+        "sequence": ledger.next_sequence()?,
+        "artifacts_new": plan.totals.artifacts_new,
+        "published_bytes_new": plan.totals.published_bytes_new,
+        "by_kind": plan.by_kind,
+    });
+    global.print(&document, || format!("{}{}", missing_text(missing, ledger.site()), table(plan)));
+    Ok(if missing.is_empty() { Exit::Done } else { Exit::Incomplete })
+}
+
+/// Lists what keeps an export from being made.
+fn refused(global: &Global, site: &SiteName, report: &Report, missing: &[&Missing]) -> Exit {
+    let document = json!({"site": site, "missing": missing, "not_proven": report.not_proven});
+    global.print(&document, || {
+        let list = missing_text(missing, site);
+        format!("{list}Nothing was exported. Add it, or accept each by name: --accept-missing NAME")
+    });
+    Exit::Incomplete
+}
+
+/// A name that nothing missing has is told, since it may be a slip of the pen.
+fn say_unknown(global: &Global, report: &Report, names: &[String]) {
+    let is_unknown = |name: &&String| !report.missing.iter().any(|one| one.is_called(name));
+    for name in names.iter().filter(is_unknown) {
+        global.say(format!("--accept-missing {name}: nothing of that name is missing"));
+    }
 }
 
 /// The sealed export for `plan`: the one that lies in the ledger already, or a new one.
@@ -175,6 +220,7 @@ fn document(sealed: &Sealed, plan: &Plan, folder: &Utf8Path, seconds: f64) -> Va
         "export_bytes": envelope.totals.export_bytes,
         "volumes": volumes,
         "by_kind": plan.by_kind,
+        "accepted_gaps": plan.accepted_gaps,
         "seconds": seconds,
         "seconds_by_stage": sealed.made.as_ref().map(|made| made.seconds),
         "peak_memory_bytes": memory::peak_bytes(),

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each of which loads, plans, acts and reports.
 
+mod check;
 mod explain;
 mod export;
 mod init;
@@ -58,6 +59,8 @@ enum Command {
     Resolve(resolve::ResolveArgs),
     /// Resolve, fetch and verify everything the waybill names
     Sync(sync::SyncArgs),
+    /// Simulate the consumers inside: is anything missing?
+    Check(check::CheckArgs),
     /// Show what an export would carry
     Plan(plan::PlanArgs),
     /// Write an export to a medium
@@ -109,6 +112,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Pair(args) => pair::run(args, &home, global),
         Command::Resolve(args) => resolve::run(args, &home, global),
         Command::Sync(args) => sync::run(args, &home, global),
+        Command::Check(args) => check::run(args, &home, global),
         Command::Plan(args) => plan::run(args, &home, global),
         Command::Export(args) => export::run(args, &home, global),
         Command::Explain(args) => explain::run(args, &home, global),
@@ -215,6 +219,7 @@ fn chosen_site(home: &Home, named: Option<&SiteName>) -> anyhow::Result<SiteName
 struct LoadedWaybill {
     waybill: crate::waybill::Waybill,
     text: String,
+    path: Utf8PathBuf,
     base: Utf8PathBuf,
     lock_path: Utf8PathBuf,
 }
@@ -225,7 +230,8 @@ fn load_waybill(path: &Utf8PathBuf) -> anyhow::Result<LoadedWaybill> {
     })?;
     let waybill = crate::waybill::Waybill::parse(&text).with_context(|| path.to_string())?;
     let base = path.parent().filter(|p| !p.as_str().is_empty()).map_or(".".into(), Into::into);
-    Ok(LoadedWaybill { waybill, text, base, lock_path: path.with_extension("lock") })
+    let lock_path = path.with_extension("lock");
+    Ok(LoadedWaybill { waybill, text, path: path.clone(), base, lock_path })
 }
 
 /// Runs a future on a runtime of its own.

@@ -52,7 +52,9 @@ pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         (fetched, failures) = fetch_lacking(args, &lock, &loaded, home, &store, global)?;
     }
     if failures.is_empty() {
-        lock::put_in_force(&home.locks(&lock.waybill), &lock)?;
+        let locks = home.locks(&lock.waybill);
+        lock::put_in_force(&locks, &lock)?;
+        lock::remember_place(&locks, &args.file)?;
     }
     let lines = failure_lines(&failures);
     say_failures(global, &lines);

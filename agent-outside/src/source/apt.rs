@@ -12,11 +12,11 @@
 //! each index, an index names the SHA-256 of each package. So plain HTTP is fine. Nothing is
 //! believed before the step above it was checked.
 
-mod closure;
+pub mod closure;
 mod fetch;
 mod installed;
 mod offers;
-mod packages;
+pub mod packages;
 mod pick;
 mod relations;
 mod release;
@@ -83,6 +83,15 @@ pub async fn resolve(http: &Http, line: &AptLine, base: &Utf8Path, label: &str) 
             .map_err(|e| vec![Failure::new(Kind::Deb, label, Verdict::Fault, e)])
     };
     outcome.await.unwrap_or_else(|failures| Found { artifacts: Vec::new(), failures })
+}
+
+/// What a line asks for, with the files that it names read; all that is wrong as sentences.
+pub fn request(line: &AptLine, base: &Utf8Path, label: &str) -> Result<Request, Vec<String>> {
+    let told = |errors: Vec<LineError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let packages = packages(line, base).map_err(told)?;
+    let wish = wish(line, &packages, label).map_err(|error| told(vec![error]))?;
+    let installed = installed(line, base).map_err(|error| told(vec![error]))?;
+    Ok(Request { installed, ..wish.request })
 }
 
 fn line_failure(label: &str, error: impl std::error::Error + Send + Sync + 'static) -> Failure {

@@ -38,4 +38,4 @@ pub mod render;
 pub mod version;
 pub mod yaml;
 
-pub use fetch::resolve;
+pub use fetch::{images_of, resolve, served_as};

@@ -459,28 +459,43 @@ fn held(
 }
 
 /// What a repository is called below `/helm/`: its host and path.
-fn served_as(repo: &Url) -> Result<SafePath, HelmError> {
+///
+/// # Errors
+///
+/// [`HelmError::Name`].
+pub fn served_as(repo: &Url) -> Result<SafePath, HelmError> {
     let wrong = || HelmError::Name(Redacted::of(repo).to_string());
     let host = repo.host_str().ok_or_else(wrong)?;
     let port = repo.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{host}{port}{}", repo.path().trim_end_matches('/')).parse().map_err(|_| wrong())
 }
 
-/// The images of a chart: proven by rendering where there is a helm, else guessed.
 async fn images(line: &ChartLine, base: &Utf8Path, held: &Held) -> Result<Images, HelmError> {
+    let (line, base) = (line.clone(), base.to_owned());
+    let (archive, chart) = (held.archive.clone(), held.chart.clone());
+    task::spawn_blocking(move || images_of(&line, &base, &archive, &chart)).await?
+}
+
+/// The images of a chart: proven by rendering where there is a helm, else guessed. Blocks.
+///
+/// # Errors
+///
+/// [`HelmError`]: values that cannot be read, a chart that does not render.
+pub fn images_of(
+    line: &ChartLine,
+    base: &Utf8Path,
+    archive: &[u8],
+    chart: &Chart,
+) -> Result<Images, HelmError> {
     let base = std::path::absolute(base)
         .ok()
         .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
         .unwrap_or_else(|| base.to_owned());
     let values: Vec<Utf8PathBuf> = line.values.iter().map(|file| base.join(file)).collect();
-    let (line, archive, chart) = (line.clone(), held.archive.clone(), held.chart.clone());
-    let found = task::spawn_blocking(move || {
-        match render::find_helm(std::env::var_os("PATH").as_deref()) {
-            Some(helm) => rendered(&helm, &line, &values, &archive),
-            None => guessed(&line, &values, &chart),
-        }
-    });
-    found.await?
+    match render::find_helm(std::env::var_os("PATH").as_deref()) {
+        Some(helm) => rendered(&helm, line, &values, archive),
+        None => guessed(line, &values, chart),
+    }
 }
 
 fn rendered(

@@ -62,7 +62,15 @@ pub fn look_into_wheel(wheel: &Sparse, project: &PackageName) -> Result<Look, Me
     }
 }
 
-fn from_wheel(wheel: impl Read + Seek, project: &PackageName) -> Result<Vec<u8>, MetadataError> {
+/// Takes METADATA out of a whole wheel.
+///
+/// # Errors
+///
+/// As [`look_into_wheel`].
+pub fn from_wheel(
+    wheel: impl Read + Seek,
+    project: &PackageName,
+) -> Result<Vec<u8>, MetadataError> {
     member(wheel, |name| {
         let folder = name.strip_suffix(".dist-info/METADATA").filter(|f| !f.contains('/'));
         let named = folder.and_then(|folder| folder.split_once('-'));

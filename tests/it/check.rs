@@ -1,0 +1,216 @@
+//! What is forgotten outside is named outside, with the line that would have brought it.
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use tests::{
+    fixtures::Image,
+    process,
+    site::{Failure, Outcome},
+};
+
+use crate::world::World;
+
+/// A world whose waybill also has a chart, which alone names an image.
+struct Checked {
+    world: World,
+    host: String,
+}
+
+impl Checked {
+    fn new() -> Self {
+        let world = World::new();
+        let host = world.upstream.host();
+        world.upstream.put_image("demo/web", "1.0", &Image::new(b"web"));
+        let outside = &world.site.outside;
+        let folder = &outside.agent.folder;
+        fs::create_dir_all(folder.join("app/templates")).unwrap();
+        fs::create_dir_all(folder.join("bin")).unwrap();
+        outside.write("app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\n");
+        let deployment = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  template:\n    \
+             spec:\n      containers: [{{name: web, image: \"{host}/demo/web:1.0\"}}]\n"
+        );
+        outside.write("app/templates/web.yaml", &deployment);
+        // Stands in for helm, which not every machine has: the chart has nothing to work out.
+        let helm = outside.write("bin/helm", format!("#!/bin/sh\necho '{deployment}'\n"));
+        fs::set_permissions(helm, fs::Permissions::from_mode(0o755)).unwrap();
+        let checked = Self { world, host };
+        checked.append("  charts: [{repo: ./app, images: true, insecure: true}]\n");
+        checked.run(&["sync"]).unwrap();
+        checked
+    }
+
+    fn waybill(&self) -> PathBuf {
+        self.world.site.outside.agent.folder.join("waybill.yaml")
+    }
+
+    fn append(&self, line: &str) {
+        let text = fs::read_to_string(self.waybill()).unwrap();
+        fs::write(self.waybill(), text + line).unwrap();
+    }
+
+    fn run(&self, args: &[&str]) -> Result<Outcome, Failure> {
+        let agent = &self.world.site.outside.agent;
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = [agent.folder.join("bin")].into_iter().chain(env::split_paths(&path));
+        let args = [args, &["-o", "json"]].concat();
+        let mut command = agent.command(&args);
+        command.env("PATH", env::join_paths(path).unwrap());
+        Outcome::of(process::run(&mut command))
+    }
+
+    /// What a check says, and how it ended.
+    fn check(&self) -> (Value, i32) {
+        match self.run(&["check"]) {
+            Ok(outcome) => (outcome.json, outcome.exit_code),
+            Err(failure) => (failure.json(), failure.exit_code),
+        }
+    }
+
+    fn lock(&self) -> PathBuf {
+        let locks = self.world.site.outside.agent.home().join("locks/test");
+        let names = fs::read_dir(locks).unwrap().map(|entry| entry.unwrap().path());
+        let is_lock = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "lock");
+        names.filter(is_lock).max().unwrap()
+    }
+
+    /// Forgets the artifacts whose name begins so, and gives the lock as it was.
+    fn forget(&self, prefix: &str) -> Vec<u8> {
+        let before = fs::read(self.lock()).unwrap();
+        let mut lock: Value = serde_json::from_slice(&before).unwrap();
+        let artifacts = lock["artifacts"].as_array_mut().unwrap();
+        let count = artifacts.len();
+        artifacts.retain(|artifact| !artifact["name"].as_str().unwrap().starts_with(prefix));
+        assert!(artifacts.len() < count, "nothing begins with {prefix}");
+        write(&self.lock(), &serde_json::to_vec_pretty(&lock).unwrap());
+        before
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_table_of_omissions_all_found() {
+    let checked = Checked::new();
+    let host = &checked.host;
+    checked.world.upstream.take_seen();
+    let (said, exit_code) = checked.check();
+    assert_eq!((&said["missing"], &said["not_proven"], exit_code), (&json!([]), &json!([]), 0));
+    for (forgotten, kind, name, line) in [
+        ("debian-13/libwrap0_", "deb", "libwrap0".to_owned(), "packages: [libwrap0]"),
+        ("debian-13/socat_", "deb", "socat".to_owned(), ""),
+        ("beta-2.0", "pypi", "beta".to_owned(), "packages: [beta]"),
+        ("alpha-1.0", "pypi", "alpha".to_owned(), ""),
+        (&format!("{host}/demo/app:"), "image", format!("{host}/demo/app:1.0"), ""),
+        (&format!("{host}/demo/web:"), "image", format!("{host}/demo/web:1.0"), "images: ["),
+        (&format!("{host}/files/tool"), "file", format!("{host}/files/tool"), ""),
+        ("local/app-1.0.0", "chart", "./app".to_owned(), ""),
+    ] {
+        let before = checked.forget(forgotten);
+        let (said, exit_code) = checked.check();
+        let missing = said["missing"].as_array().unwrap();
+        let [one] = missing.as_slice() else { panic!("{forgotten}: {said}") };
+        assert_eq!((&one["kind"], &one["name"]), (&json!(kind), &json!(name)), "{said}");
+        assert_eq!(exit_code, 2, "{said}");
+        assert_eq!(one["in_waybill"], json!(line.is_empty()), "{said}");
+        assert!(one["line"].as_str().unwrap().contains(line), "{said}");
+        write(&checked.lock(), &before);
+    }
+    assert_eq!(checked.check().1, 0);
+    assert_eq!(checked.world.upstream.take_seen(), [], "a check asks nobody");
+}
+
+#[test]
+fn a_line_that_was_not_synced_is_missing_until_it_is() {
+    let checked = Checked::new();
+    checked.world.upstream.put("/files/other", "other");
+    let sha256 = tests::fixtures::sha256(b"other");
+    let url = format!("http://{}/files/other", checked.host);
+    let text = fs::read_to_string(checked.waybill()).unwrap();
+    let text =
+        text.replace("  files: [", &format!("  files: [{{url: \"{url}\", sha256: {sha256}}}, "));
+    write(&checked.waybill(), text.as_bytes());
+    let (said, exit_code) = checked.check();
+    assert_eq!((&said["missing"][0]["in_waybill"], exit_code), (&json!(true), 2), "{said}");
+    checked.run(&["sync"]).unwrap();
+    let (said, exit_code) = checked.check();
+    assert_eq!((&said["missing"], &said["not_proven"], exit_code), (&json!([]), &json!([]), 0));
+}
+
+#[test]
+fn a_fix_writes_the_line_and_the_next_sync_brings_it() {
+    let checked = Checked::new();
+    checked.forget("debian-13/libwrap0_");
+    checked.append("  # the end\n");
+    let failure = checked.run(&["check", "--fix"]).unwrap_err();
+    assert_eq!(failure.exit_code, 2, "{failure:?}");
+    assert_eq!(failure.json()["fixed"], json!([checked.waybill()]), "{failure:?}");
+    let text = fs::read_to_string(checked.waybill()).unwrap();
+    assert!(text.contains("packages: [libwrap0]") && text.contains("# the end"), "{text}");
+    checked.run(&["sync"]).unwrap();
+    assert_eq!(checked.check().1, 0);
+}
+
+#[test]
+fn an_export_is_refused_until_each_gap_is_accepted_and_the_inside_is_told() {
+    let checked = Checked::new();
+    let site = &checked.world.site;
+    checked.forget("beta-2.0");
+    checked.forget(&format!("{}/files/tool", checked.host));
+    let stick = site.outside.stick.to_str().unwrap().to_owned();
+    let export = ["export", "--to", &stick];
+    let file = format!("file {}/files/tool", checked.host);
+    let [one, two] = [["--accept-missing", "beta"], ["--accept-missing", &file]];
+    for (accepted, missing) in [(vec![], 2), (one.to_vec(), 1), (two.to_vec(), 1)] {
+        let failure = checked.run(&[&export[..], &accepted[..]].concat()).unwrap_err();
+        let left = failure.json()["missing"].as_array().map(Vec::len);
+        assert_eq!((failure.exit_code, left), (2, Some(missing)), "{failure:?}");
+        assert_eq!(fs::read_dir(&stick).unwrap().count(), 0);
+    }
+    let exported = checked.run(&[&export[..], &one[..], &two[..]].concat()).unwrap().json;
+    let gaps = json!([file, "pypi beta"]);
+    assert_eq!(exported["accepted_gaps"], gaps, "{exported}");
+    let imported = site.inside.agent.run(&["import", exported["path"].as_str().unwrap()]).unwrap();
+    assert_eq!(imported.json["accepted_gaps"], gaps, "{:?}", imported.json);
+}
+
+#[test]
+fn an_artifact_whose_bytes_are_lost_is_left_out_when_that_is_accepted() {
+    let checked = Checked::new();
+    let lock: Value = serde_json::from_slice(&fs::read(checked.lock()).unwrap()).unwrap();
+    let artifacts = lock["artifacts"].as_array().unwrap();
+    let tool = artifacts.iter().find(|one| one["kind"] == "file" || one["facts"]["kind"] == "file");
+    let id = tool.unwrap()["blobs"][0]["id"].as_str().unwrap()[7..].to_owned();
+    let store = checked.world.site.outside.agent.home().join("store/blobs/sha256");
+    fs::remove_file(store.join(&id[..2]).join(&id[2..4]).join(&id)).unwrap();
+    let (said, exit_code) = checked.check();
+    assert_eq!((&said["missing"][0]["kind"], exit_code), (&json!("file"), 2), "{said}");
+    let name = said["missing"][0]["name"].as_str().unwrap().to_owned();
+    let stick = checked.world.site.outside.stick.to_str().unwrap().to_owned();
+    let exported =
+        checked.run(&["export", "--to", &stick, "--accept-missing", &name]).unwrap().json;
+    let imported =
+        checked.world.site.inside.agent.run(&["import", exported["path"].as_str().unwrap()]);
+    assert_eq!(imported.unwrap().json["applied"], true);
+    assert_eq!(checked.world.site.inside.status()["artifacts"]["file"], 0);
+}
+
+#[test]
+fn a_route_that_skips_a_minor_release_is_refused() {
+    let checked = Checked::new();
+    let failure = checked.run(&["check", "--route", "2.29->2.31"]).unwrap_err();
+    let missing = &failure.json()["missing"][0];
+    assert_eq!((failure.exit_code, &missing["kind"]), (2, &json!("hop")), "{failure:?}");
+    let trees = ["--tree", "2.29.1=1.33.5", "--tree", "2.30.0=1.34.3", "--tree", "2.31.0=1.35.1"];
+    let outcome = checked.run(&[&["check", "--route", "2.29,2.30,2.31"], &trees[..]].concat());
+    assert_eq!(outcome.unwrap().json["missing"], json!([]));
+    let failure = checked.run(&["check", "--route", "2.29"]).unwrap_err();
+    assert_eq!(failure.exit_code, 1, "{failure:?}");
+}
