@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
+use futures_util::{StreamExt as _, stream};
 use gapferry_common::store::{PutError, Store};
 use gapferry_proto::{Artifact, BlobRef, Kind};
 
@@ -13,6 +14,9 @@ use crate::{
     source::{Failure, Found, Verdict, apt, file, helm, http::Http, manifest, oci, pypi, yum},
     waybill::Waybill,
 };
+
+/// How many images are resolved at a time.
+const IMAGES_AT_ONCE: usize = 8;
 
 /// A waybill with its digests, and what stands in its way.
 #[derive(Debug)]
@@ -53,8 +57,11 @@ pub async fn resolve(
         expand(waybill, base);
     let mut all = Joined { failures, hints, ..Joined::default() };
     all.take(file::resolve(http, &files, |path| known.get(path.as_str()).copied()).await);
-    for (label, line) in &images {
-        all.take_images(store, oci::resolve(http, line, base, label).await)?;
+    let resolving = stream::iter(images.iter())
+        .map(|(label, line)| oci::resolve(http, line, base, label))
+        .buffered(IMAGES_AT_ONCE);
+    for images in resolving.collect::<Vec<_>>().await {
+        all.take_images(store, images)?;
     }
     for manifest in &manifests {
         let images = manifest::images(http, manifest).await;

@@ -223,6 +223,11 @@ impl Spec {
                 return Err(WaybillError::Rule { line: format!("spec.apt[{i}]"), rule });
             }
         }
+        for (i, line) in self.kubespray.iter().enumerate() {
+            if let Some(rule) = line.broken_rule() {
+                return Err(WaybillError::Rule { line: format!("spec.kubespray[{i}]"), rule });
+            }
+        }
         for (i, line) in self.images.iter().enumerate() {
             if let Some(rule) = line.broken_rule() {
                 return Err(WaybillError::Rule { line: format!("spec.images[{i}]"), rule });

@@ -63,7 +63,11 @@ pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<E
     });
     global.print(&document, || {
         let bytes = gapferry_common::cli::human_bytes(bytes);
-        format!("{count} artifacts, {bytes}; {}", loaded.lock_path)
+        if resolved.failures.is_empty() {
+            format!("{count} artifacts, {bytes}; {}", loaded.lock_path)
+        } else {
+            format!("{count} artifacts, {bytes}; no lock was written")
+        }
     });
     Ok(exit_of_failures(&resolved.failures))
 }

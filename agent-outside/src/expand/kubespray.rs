@@ -52,6 +52,7 @@ impl Expanded {
             into: self,
         };
         expansion.problems(&answer);
+        expansion.unknown(&answer.hosts);
         expansion.rows(&answer);
         answer.supplement.items.iter().for_each(|item| expansion.item(item));
         expansion.packages();
@@ -95,6 +96,23 @@ impl Expansion<'_> {
         }
         for problem in &answer.supplement.problems {
             self.into.hints.push(format!("{}: {}: {}", self.label, problem.name, problem.message));
+        }
+    }
+
+    /// Names what the line says of hosts and systems that are not there: a slip of the pen leaves
+    /// a machine without its packages.
+    fn unknown(&mut self, hosts: &[String]) {
+        for host in self.line.nodes.iter().filter_map(|node| node.host.as_ref()) {
+            if !hosts.contains(host) {
+                self.into.hints.push(format!("{}: the inventory has no host {host}", self.label));
+            }
+        }
+        let used = |os: &String| {
+            let nodes = self.line.nodes.iter().map(|node| &node.os);
+            nodes.chain(self.line.admin.iter().map(|admin| &admin.os)).any(|known| known == os)
+        };
+        for os in self.line.repositories.keys().filter(|os| !used(os)) {
+            self.into.hints.push(format!("{}: no machine is {os}", self.label));
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Question {
 pub struct Answer {
     pub resolved: Resolved,
     pub supplement: Supplement,
+    /// Every host of the inventory.
+    pub hosts: Vec<String>,
     /// Names the tree that was read, for the export.
     pub tree_digest: String,
 }
@@ -59,6 +61,7 @@ impl Question {
         let cluster = Cluster::new(tree.clone(), inventory, &self.extra, base, self.nodes.clone())?;
         let resolved = resolve(&cluster);
         let supplement = supplement::supplement(&*tree, &cluster, &self.admin)?;
-        Ok(Answer { resolved, supplement, tree_digest: tree.digest_hex() })
+        let hosts = supplement::Evaluate::hosts(&cluster);
+        Ok(Answer { resolved, supplement, hosts, tree_digest: tree.digest_hex() })
     }
 }

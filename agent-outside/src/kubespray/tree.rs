@@ -26,8 +26,8 @@ const TREE_FILES_MAX: usize = 20_000;
 const TREE_ENTRIES_MAX: usize = 200_000;
 
 /// Files beside the folders that are kept.
-const TOP_FILES: [&str; 5] =
-    ["README.md", "ansible.cfg", "cluster.yml", "galaxy.yml", "requirements.txt"];
+const TOP_FILES: [&str; 6] =
+    ["Dockerfile", "README.md", "ansible.cfg", "cluster.yml", "galaxy.yml", "requirements.txt"];
 
 /// A Kubespray tree: relative path (with `/`) to content.
 #[derive(Debug, Clone, Default)]

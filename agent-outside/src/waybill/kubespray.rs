@@ -39,6 +39,26 @@ pub struct KubesprayLine {
     pub insecure: bool,
 }
 
+impl KubesprayLine {
+    /// The rule that one of its repositories breaks; packages and architectures are not theirs to
+    /// say.
+    pub fn broken_rule(&self) -> Option<&'static str> {
+        let is_unsigned =
+            |line: &AptLine| line.uri.is_some() && line.signed_by.is_none() && !line.insecure;
+        let broken = |lines: &RepositoryLines| {
+            let apt = lines.apt.iter().any(is_unsigned).then_some(
+                "name the key file in signedBy, or accept any bytes with `insecure: true`",
+            );
+            let yum = |line: &YumLine| {
+                let (arch, packages) = ("any".to_owned(), vec!["any".to_owned()]);
+                YumLine { arch, packages, ..line.clone() }.broken_rule()
+            };
+            apt.or_else(|| lines.yum.iter().find_map(yum))
+        };
+        self.repositories.values().find_map(broken)
+    }
+}
+
 const fn both() -> Runner {
     Runner::Both
 }

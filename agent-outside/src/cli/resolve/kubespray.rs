@@ -14,6 +14,7 @@ use crate::kubespray::{
     question::{Answer, Question},
     supplement::{self, Admin, Item, Runner},
 };
+use crate::source::http::Redacted;
 
 #[derive(Debug, clap::Args)]
 pub struct KubesprayArgs {
@@ -114,7 +115,10 @@ fn text(answer: &Answer, explain: bool) -> String {
                     row.tag.as_deref().unwrap_or("")
                 )
             }
-            Kind::File => row.url.clone().unwrap_or_default(),
+            Kind::File => {
+                let url = row.url.as_deref().unwrap_or_default();
+                url.parse().map_or_else(|_| url.to_owned(), |url| Redacted::of(&url).to_string())
+            }
             Kind::Package => row.name.clone(),
         };
         line(&mut text, kind(row.kind), &what, &row.name, explain.then_some(&row.hosts));
