@@ -58,6 +58,7 @@ pub fn expand(waybill: &Waybill, base: &Utf8Path) -> Expanded {
     for (index, line) in spec.kubespray.iter().enumerate() {
         expanded.add_kubespray(index, line, base);
     }
+    expanded.join_images();
     expanded
 }
 
@@ -69,6 +70,32 @@ fn labelled<'a, T: Clone>(
 }
 
 impl Expanded {
+    /// Lines that ask for one reference ask for all their platforms together: two artifacts of one
+    /// name could not have different blobs.
+    fn join_images(&mut self) {
+        let mut joined: Vec<(String, ImageLine)> = vec![];
+        for (label, line) in std::mem::take(&mut self.images) {
+            let same = |(_, other): &&mut (String, ImageLine)| {
+                let platforms = line.platforms.clone();
+                ImageLine { platforms, ..other.clone() } == line
+            };
+            match joined.iter_mut().find(same) {
+                Some((labels, other)) => {
+                    let is_all = other.platforms.is_empty() || line.platforms.is_empty();
+                    other.platforms.extend(line.platforms);
+                    other.platforms.sort();
+                    other.platforms.dedup();
+                    if is_all {
+                        other.platforms.clear();
+                    }
+                    *labels = format!("{labels}, {label}");
+                }
+                None => joined.push((label, line)),
+            }
+        }
+        self.images = joined;
+    }
+
     fn add_lists(&mut self, lists: &ListsLine, base: &Utf8Path) {
         if let Some(path) = &lists.files {
             let entries = self.entries(Kind::File, path, base, lists::files);
@@ -119,7 +146,7 @@ fn file(path: &Utf8Path, entry: &FileEntry, insecure: bool) -> Asked {
         Checksum::Sha256(digest) => Some((digest, Method::Waybill)),
     };
     let label = format!("{path}:{}", entry.line);
-    Asked { url: entry.url.clone(), expected, label, insecure }
+    Asked { url: entry.url.clone(), expected, sha512: None, label, insecure }
 }
 
 fn image(path: &Utf8Path, entry: NameEntry, insecure: bool) -> (String, ImageLine) {
@@ -151,6 +178,7 @@ mod tests {
         let asked = |label: &str, url: &str, expected| Asked {
             url: url.parse().unwrap(),
             expected,
+            sha512: None,
             label: label.to_owned(),
             insecure: false,
         };

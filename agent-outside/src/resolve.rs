@@ -1,11 +1,11 @@
 //! Resolves a waybill: asks every source, joins what they found, lists what they did not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use camino::Utf8Path;
 use futures_util::{StreamExt as _, stream};
 use gapferry_common::store::{PutError, Store};
-use gapferry_proto::{Artifact, BlobRef, Kind};
+use gapferry_proto::{Artifact, BlobId, BlobRef, Facts, Kind, artifact::Method};
 
 use crate::{
     check,
@@ -27,14 +27,15 @@ pub struct Resolved {
     pub hints: Vec<String>,
 }
 
-/// Files of the lock in force by path, with their blobs: where upstream publishes no digest, a file
-/// stays what it was.
+/// Files that were pinned when they were first seen, by origin: where upstream publishes no digest,
+/// a file stays what it was.
 pub type Known = BTreeMap<String, BlobRef>;
 
-/// The files of a lock.
+/// The pinned files of a lock; what nobody vouched for is none.
 pub fn known(lock: &Lock) -> Known {
     let files = lock.artifacts.iter().filter(|artifact| artifact.kind() == Kind::File);
-    files.map(|file| (file.name.clone(), file.blobs[0])).collect()
+    let pinned = files.filter(|file| file.evidence.method == Method::Transport);
+    pinned.filter_map(|file| Some((file.origin.clone(), *file.blobs.first()?))).collect()
 }
 
 /// Resolves every line of `waybill`, whose text is `text` and whose folder is `base`.
@@ -56,7 +57,7 @@ pub async fn resolve(
     let Expanded { files, images, manifests, charts, apt, yum, pypi, failures, hints } =
         expand(waybill, base);
     let mut all = Joined { failures, hints, ..Joined::default() };
-    all.take(file::resolve(http, &files, |path| known.get(path.as_str()).copied()).await);
+    all.take(file::resolve(http, &files, |origin| known.get(origin).copied()).await);
     let resolving = stream::iter(images.iter())
         .map(|(label, line)| oci::resolve(http, line, base, label))
         .buffered(IMAGES_AT_ONCE);
@@ -95,6 +96,7 @@ pub async fn resolve(
         all.take(pypi::resolve(http, line, base, label).await);
     }
     let Joined { artifacts, mut failures, hints } = all;
+    let artifacts = joined_images(artifacts);
     failures.extend(disagreements(&artifacts));
     let mut lock = Lock::new(waybill, text, artifacts);
     if failures.is_empty() {
@@ -102,6 +104,40 @@ pub async fn resolve(
         lock.assumed = Some(check::apt::assumed(&apt, base, &lock.artifacts));
     }
     Ok(Resolved { lock, failures, hints })
+}
+
+/// Artifacts of one image are one: a line and a chart may want other platforms of the same index.
+fn joined_images(artifacts: Vec<Artifact>) -> Vec<Artifact> {
+    let mut joined: Vec<Artifact> = vec![];
+    let mut places: HashMap<(String, BlobId), usize> = HashMap::new();
+    for artifact in artifacts {
+        let Facts::Image(facts) = &artifact.facts else {
+            joined.push(artifact);
+            continue;
+        };
+        match places.entry((artifact.name.clone(), facts.root)) {
+            Entry::Vacant(place) => {
+                place.insert(joined.len());
+                joined.push(artifact);
+            }
+            Entry::Occupied(place) => join_image(&mut joined[*place.get()], artifact),
+        }
+    }
+    joined
+}
+
+/// Adds the manifests and blobs of `other` that `image` lacks.
+fn join_image(image: &mut Artifact, other: Artifact) {
+    let lacking = other.blobs.into_iter().filter(|blob| !image.blobs.contains(blob));
+    let lacking: Vec<BlobRef> = lacking.collect();
+    image.blobs.extend(lacking);
+    image.wanted.extend(other.wanted);
+    if let (Facts::Image(own), Facts::Image(facts)) = (&mut image.facts, other.facts) {
+        let lacking =
+            facts.manifests.into_iter().filter(|manifest| !own.manifests.contains(manifest));
+        let lacking: Vec<_> = lacking.collect();
+        own.manifests.extend(lacking);
+    }
 }
 
 /// Two lines may ask for one artifact, but not for different bytes under one name.

@@ -144,17 +144,19 @@ fn about(waybill: &SiteName, reason: &str) -> NotProven {
 /// The waybill of a name: where it was synced, else in the current folder.
 fn loaded(home: &Home, name: &SiteName) -> anyhow::Result<Option<LoadedWaybill>> {
     if let Some(path) = lock::place(&home.locks(name)).filter(|path| path.is_file()) {
-        return load_waybill(&path).map(Some);
+        let loaded = load_waybill(&path)?;
+        // The file may be another waybill's by now.
+        return Ok(Some(loaded).filter(|one| one.waybill.metadata.name == *name));
     }
     let here = Utf8PathBuf::from("waybill.yaml");
     let loaded = if here.is_file() { load_waybill(&here).ok() } else { None };
     Ok(loaded.filter(|one| one.waybill.metadata.name == *name))
 }
 
-/// What all locks say every system has; none when one of them does not say.
+/// What the newest locks say every system has; none when one of them does not say.
 fn assumed(locks: &[Vec<Lock>]) -> Option<BTreeSet<String>> {
     let mut all = BTreeSet::new();
-    for lock in locks.iter().flatten() {
+    for lock in locks.iter().filter_map(|of_waybill| of_waybill.first()) {
         all.extend(lock.assumed.as_ref()?.iter().cloned());
     }
     Some(all)

@@ -76,6 +76,13 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     let mut document = document(&sealed, &plan, &folder, began.elapsed().as_secs_f64());
     document["artifacts"] = json!(artifacts(&wanted, &reports));
     document["fallback_raw"] = json!(raw_blobs(&reports));
+    document["not_proven"] = json!(report.not_proven);
+    if !report.not_proven.is_empty() {
+        let count = report.not_proven.len();
+        global.say(format!(
+            "{count} things could not be proven; `gapferry-outside check` lists them."
+        ));
+    }
     global.print(&document, || text(&sealed.envelope, &plan, &folder));
     Ok(Exit::Done)
 }

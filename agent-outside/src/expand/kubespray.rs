@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
+use data_encoding::HEXLOWER;
 use gapferry_proto::{Digest, Kind as ArtifactKind, artifact::Method};
 
 use super::Expanded;
@@ -13,7 +14,7 @@ use crate::{
         question::{Answer, Question},
         supplement::{self, Admin, Item},
     },
-    source::file::Asked,
+    source::{Failure, Verdict, file::Asked},
     waybill::{AptLine, ChartLine, ImageLine, KubesprayLine, PypiLine, RepositoryLines, YumLine},
 };
 
@@ -119,11 +120,16 @@ impl Expansion<'_> {
     fn rows(&mut self, answer: &Answer) {
         for row in answer.resolved.rows.iter().filter(|row| !row.hosts.is_empty()) {
             match row.kind {
-                Kind::File => self.file(&row.name, row.url.as_deref(), row.checksum.as_deref()),
+                Kind::File => {
+                    drop(self.file(&row.name, row.url.as_deref(), row.checksum.as_deref()));
+                }
                 Kind::Container => {
                     let (repo, tag) = (row.repo.as_deref(), row.tag.as_deref());
-                    if let (Some(repo), Some(tag)) = (repo, tag) {
-                        self.image(&row.name, format!("{repo}:{tag}"), &row.hosts);
+                    match (repo, tag) {
+                        (Some(repo), Some(tag)) => {
+                            self.image(&row.name, format!("{repo}:{tag}"), &row.hosts);
+                        }
+                        _ => self.refuse(ArtifactKind::Image, &row.name, "it has no repo or tag"),
                     }
                 }
                 Kind::Package => self.package(&row.name, &row.hosts),
@@ -132,7 +138,7 @@ impl Expansion<'_> {
         for fetched in &answer.resolved.role_downloads {
             if !fetched.hosts_beyond_downloads.is_empty() {
                 let name = format!("{} (roles/{})", fetched.name, fetched.role);
-                self.file(&name, fetched.url.as_deref(), fetched.checksum.as_deref());
+                drop(self.file(&name, fetched.url.as_deref(), fetched.checksum.as_deref()));
             }
         }
     }
@@ -141,12 +147,12 @@ impl Expansion<'_> {
         let what = format!("{} ({})", item.name, item.why);
         match item.kind {
             supplement::Kind::File | supplement::Kind::Source => {
-                self.file(&what, Some(&item.value), item.checksum.as_deref());
+                drop(self.file(&what, Some(&item.value), item.checksum.as_deref()));
             }
             supplement::Kind::Manifest => {
-                self.file(&what, Some(&item.value), item.checksum.as_deref());
-                let file = self.into.files.last().filter(|file| file.url.as_str() == item.value);
-                self.into.manifests.extend(file.cloned());
+                let file = self.file(&what, Some(&item.value), item.checksum.as_deref());
+                let insecure = self.line.insecure;
+                self.into.manifests.extend(file.map(|file| Asked { insecure, ..file }));
             }
             supplement::Kind::Image => self.image(&what, item.value.clone(), &item.hosts),
             supplement::Kind::Chart => self.chart(&what, item),
@@ -161,20 +167,33 @@ impl Expansion<'_> {
         }
     }
 
-    fn file(&mut self, name: &str, url: Option<&str>, checksum: Option<&str>) {
+    /// A file, with the checksum that Kubespray gives it; none when it cannot be asked for.
+    fn file(&mut self, name: &str, url: Option<&str>, checksum: Option<&str>) -> Option<Asked> {
         let label = format!("{}: {name}", self.label);
         let Some(url) = url.and_then(|url| url.parse().ok()) else {
-            return self.into.hints.push(format!("{label}: its URL {url:?} is none"));
+            self.refuse(ArtifactKind::File, name, "its URL is none");
+            return None;
         };
-        let digest = checksum.and_then(|checksum| checksum.parse::<Digest>().ok());
-        if let (None, Some(checksum)) = (digest, checksum) {
-            self.into.hints.push(format!("{label}: the checksum {checksum} is no SHA-256"));
+        let expected = checksum.and_then(|checksum| checksum.parse::<Digest>().ok());
+        let sha512 = checksum.and_then(sha512);
+        if let (None, None, Some(checksum)) = (expected, sha512, checksum) {
+            let what = format!("its checksum {checksum:?} is neither SHA-256 nor SHA-512");
+            self.refuse(ArtifactKind::File, name, &what);
+            return None;
         }
-        let expected = digest.map(|digest| (digest, Method::Kubespray));
-        self.into.files.push(Asked { url, expected, label, insecure: false });
+        let expected = expected.map(|digest| (digest, Method::Kubespray));
+        let asked = Asked { url, expected, sha512, label, insecure: false };
+        self.into.files.push(asked.clone());
+        Some(asked)
     }
 
-    /// An image for the platforms of its hosts, or of all machines when it names none.
+    /// What Kubespray wants and nobody can ask for keeps the lock from being written.
+    fn refuse(&mut self, kind: ArtifactKind, name: &str, what: &str) {
+        let what = format!("{}: {what}", self.label);
+        self.into.failures.push(Failure::new(kind, name, Verdict::Configuration, what));
+    }
+
+    /// An image for the platforms of its hosts, or of the admin node when it names none.
     fn image(&mut self, name: &str, reference: String, hosts: &[String]) {
         let line = ImageLine {
             platforms: self.platforms(hosts),
@@ -262,6 +281,12 @@ impl Expansion<'_> {
         };
         self.into.pypi.push((format!("{}: requirements", self.label), line));
     }
+}
+
+/// The bytes of `sha512:` and 128 hex digits.
+fn sha512(checksum: &str) -> Option<[u8; 64]> {
+    let hex = checksum.strip_prefix("sha512:")?.to_ascii_lowercase();
+    HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
 }
 
 /// The packages of `wanted` that no line names itself belong to the first.

@@ -152,7 +152,7 @@ impl Tree {
         let bounded = BufReader::new(file.take(16 * TREE_LEN_BYTES_MAX));
         let mut archive = tar::Archive::new(bounded);
         let mut entries = Vec::new();
-        let mut kept_bytes = 0;
+        let mut kept_bytes: u64 = 0;
         for (seen, entry) in archive.entries().map_err(|e| broken(name, &e))?.enumerate() {
             let mut entry = entry.map_err(|e| broken(name, &e))?;
             if seen > TREE_ENTRIES_MAX {
@@ -167,7 +167,7 @@ impl Tree {
             if !matters(&path) && !matters(base) {
                 continue;
             }
-            kept_bytes += entry.size();
+            kept_bytes = kept_bytes.saturating_add(entry.size());
             if kept_bytes > TREE_LEN_BYTES_MAX {
                 return Err(too_large(name, TREE_LEN_BYTES_MAX));
             }

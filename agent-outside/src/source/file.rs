@@ -5,7 +5,7 @@
 
 use futures_util::{StreamExt as _, stream};
 use gapferry_proto::{
-    Artifact, BlobId, BlobRef, Digest, Facts, Kind, SafePath,
+    Artifact, BlobId, BlobRef, Digest, Facts, Kind,
     artifact::{Evidence, FileFacts, Method},
     limits,
 };
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     Failure, Found, Verdict,
-    http::{Http, HttpError, Redacted},
+    http::{Http, HttpError, Measured, Redacted, Space},
 };
 use crate::waybill::{FileLine, file_path};
 
@@ -23,6 +23,8 @@ pub struct Asked {
     pub url: Url,
     /// Its digest, and who says it; none where nobody does.
     pub expected: Option<(Digest, Method)>,
+    /// Its SHA-512 as Kubespray gives it, where it gives no SHA-256.
+    pub sha512: Option<[u8; 64]>,
     /// Which line wants it.
     pub label: String,
     /// Whether plain HTTP may be used though no digest vouches for the bytes.
@@ -35,6 +37,7 @@ impl Asked {
         Self {
             url: line.url.clone(),
             expected: Some((line.sha256.0, Method::Waybill)),
+            sha512: None,
             label: format!("spec.files[{index}]"),
             insecure: false,
         }
@@ -53,6 +56,8 @@ pub enum FileError {
     Path(Redacted),
     #[error("{0} has no checksum and is not fetched over TLS; give its sha256")]
     Unvouched(Redacted),
+    #[error("{0} has another SHA-512 than Kubespray's checksums say")]
+    Sha512(Redacted),
     #[error(transparent)]
     Http(#[from] HttpError),
 }
@@ -62,6 +67,7 @@ impl FileError {
     pub const fn verdict(&self) -> Verdict {
         match self {
             Self::UserInfo(_) | Self::Path(_) | Self::Unvouched(_) => Verdict::Configuration,
+            Self::Sha512(_) => Verdict::Refused,
             Self::Http(error) => error.verdict(),
         }
     }
@@ -70,11 +76,12 @@ impl FileError {
 /// Resolves all files; artifacts and failures stand in their order.
 ///
 /// A file that nobody gives a digest is read to its end, over TLS alone, unless `known` has the
-/// digest that was seen for its path before: it stays what it was.
+/// blob that was seen at its origin before: it stays what it was. A URL with a query is none to pin
+/// by, since the origin leaves it out.
 pub async fn resolve(
     http: &Http,
     files: &[Asked],
-    known: impl Fn(&SafePath) -> Option<BlobRef>,
+    known: impl Fn(&str) -> Option<BlobRef>,
 ) -> Found {
     let resolving = stream::iter(files.iter().map(|asked| file(http, asked, &known)));
     let results: Vec<_> = resolving.buffered(JOBS).collect().await;
@@ -94,7 +101,7 @@ pub async fn resolve(
 async fn file(
     http: &Http,
     asked: &Asked,
-    known: &impl Fn(&SafePath) -> Option<BlobRef>,
+    known: &impl Fn(&str) -> Option<BlobRef>,
 ) -> Result<Artifact, FileError> {
     let mut url = asked.url.clone();
     url.set_fragment(None);
@@ -108,20 +115,12 @@ async fn file(
             let len_bytes = length(http, &url, digest).await?;
             (BlobRef { id: BlobId::from(digest), len_bytes }, method)
         }
-        None if url.scheme() != "https" && !asked.insecure => {
-            return Err(FileError::Unvouched(Redacted::of(&url)));
-        }
-        None => {
-            let blob = match known(&path) {
-                Some(blob) => blob,
-                None => measured(http, &url).await?,
-            };
-            let method = if asked.insecure { Method::Unverified } else { Method::Transport };
-            (blob, method)
-        }
+        None => unnamed(http, asked, &url, known).await?,
     };
     let by = match method {
-        Method::Transport => url.host_str().unwrap_or_default().to_owned(),
+        Method::Transport => {
+            http.target(&url, Space::Web).host_str().unwrap_or_default().to_owned()
+        }
         _ => asked.label.clone(),
     };
     let digest = asked.expected.map(|(digest, _)| digest);
@@ -135,9 +134,35 @@ async fn file(
     })
 }
 
-async fn measured(http: &Http, url: &Url) -> Result<BlobRef, HttpError> {
-    let (len_bytes, digest) = http.measure(url).await?;
-    Ok(BlobRef { id: BlobId::from(digest), len_bytes })
+/// A file without a SHA-256: its bytes as they are now or were when they were pinned, and who
+/// vouches for them. A mirror without TLS vouches for nothing.
+async fn unnamed(
+    http: &Http,
+    asked: &Asked,
+    url: &Url,
+    known: &impl Fn(&str) -> Option<BlobRef>,
+) -> Result<(BlobRef, Method), FileError> {
+    if let Some(sha512) = asked.sha512 {
+        let measured = http.measure(url).await?;
+        if measured.sha512 != sha512 {
+            return Err(FileError::Sha512(Redacted::of(url)));
+        }
+        return Ok((blob(&measured), Method::Kubespray));
+    }
+    if url.scheme() != "https" && !asked.insecure {
+        return Err(FileError::Unvouched(Redacted::of(url)));
+    }
+    let is_tls = http.target(url, Space::Web).scheme() == "https";
+    let method = if is_tls { Method::Transport } else { Method::Unverified };
+    let pinned = url.query().is_none().then(|| known(url.as_str())).flatten();
+    match pinned.filter(|_| method == Method::Transport) {
+        Some(pinned) => Ok((pinned, method)),
+        None => Ok((blob(&http.measure(url).await?), method)),
+    }
+}
+
+fn blob(measured: &Measured) -> BlobRef {
+    BlobRef { id: BlobId::from(measured.digest), len_bytes: measured.len_bytes }
 }
 
 /// The URL without its query, which may hold a token: it stays in the waybill alone.
@@ -153,8 +178,10 @@ async fn length(http: &Http, url: &Url, expected: Digest) -> Result<u64, HttpErr
         Some(len_bytes) if len_bytes <= max => Ok(len_bytes),
         Some(_) => Err(HttpError::TooLong { url: Redacted::of(url), max }),
         None => match http.measure(url).await? {
-            (len_bytes, actual) if actual == expected => Ok(len_bytes),
-            (_, actual) => Err(HttpError::Digest { url: Redacted::of(url), expected, actual }),
+            Measured { len_bytes, digest, .. } if digest == expected => Ok(len_bytes),
+            Measured { digest: actual, .. } => {
+                Err(HttpError::Digest { url: Redacted::of(url), expected, actual })
+            }
         },
     }
 }
@@ -177,11 +204,12 @@ mod tests {
     }
 
     fn bare(url: Url, insecure: bool) -> Asked {
-        Asked { url, expected: None, label: "files.list:1".to_owned(), insecure }
+        let label = "files.list:1".to_owned();
+        Asked { url, expected: None, sha512: None, label, insecure }
     }
 
     #[tokio::test]
-    async fn a_file_without_a_digest_is_pinned_when_first_seen_and_never_without_leave() {
+    async fn a_file_without_a_digest_is_taken_with_leave_and_never_pinned_without_tls() {
         let upstream = Upstream::start(|seen| ranged(seen, b"abc")).await;
         let files = [bare(upstream.at("/a"), false), bare(upstream.at("/b"), true)];
         let http = client(Network::default());
@@ -193,7 +221,22 @@ mod tests {
         assert_eq!(found.artifacts[0].evidence.method, Method::Unverified);
         let before = BlobRef { id: BlobId::of(b"before"), len_bytes: 6 };
         let again = resolve(&http, &files[1..], |_| Some(before)).await;
-        assert_eq!(again.artifacts[0].blobs, [before]);
+        assert_eq!(again.artifacts[0].blobs, [blob]);
+    }
+
+    #[tokio::test]
+    async fn a_sha512_vouches_for_a_file_without_a_sha256() {
+        use sha2::{Digest as _, Sha512};
+        let upstream = Upstream::start(|seen| ranged(seen, b"abc")).await;
+        let asked = |bytes: &[u8]| Asked {
+            sha512: Some(Sha512::digest(bytes).into()),
+            ..bare(upstream.at("/a"), false)
+        };
+        let files = [asked(b"abc"), asked(b"abd")];
+        let found = resolve(&client(Network::default()), &files, |_| None).await;
+        assert_eq!(found.artifacts.len(), 1);
+        assert_eq!(found.artifacts[0].evidence.method, Method::Kubespray);
+        assert_eq!(found.failures[0].verdict, Verdict::Refused);
     }
 
     #[tokio::test]

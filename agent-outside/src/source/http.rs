@@ -25,7 +25,7 @@ use reqwest::{
     header::{self, HeaderMap, HeaderValue},
     redirect,
 };
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
@@ -98,6 +98,14 @@ impl<'a> Ask<'a> {
     pub const fn web(url: &'a Url) -> Self {
         Self { url, space: Space::Web, accept: None, authorization: None, insist: true }
     }
+}
+
+/// What was read to its end and not kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Measured {
+    pub len_bytes: u64,
+    pub digest: Digest,
+    pub sha512: [u8; 64],
 }
 
 /// A response whose body is not read yet, with its place among the requests to its host.
@@ -289,7 +297,7 @@ impl Http {
     /// # Errors
     ///
     /// As [`Http::get`].
-    pub async fn measure(&self, url: &Url) -> Result<(u64, Digest), HttpError> {
+    pub async fn measure(&self, url: &Url) -> Result<Measured, HttpError> {
         let mut waits = self.waits();
         loop {
             match self.try_measure(url).await {
@@ -299,18 +307,21 @@ impl Http {
         }
     }
 
-    async fn try_measure(&self, url: &Url) -> Result<(u64, Digest), Failed> {
+    async fn try_measure(&self, url: &Url) -> Result<Measured, Failed> {
         let sent = self.send(Method::GET, &Ask::web(url), HeaderMap::new()).await?;
         let mut answer = sent.successful()?;
-        let (mut hasher, mut len_bytes, max) = (Sha256::new(), 0, limits::BLOB_LEN_BYTES_MAX);
+        let (mut sha256, mut sha512) = (Sha256::new(), Sha512::new());
+        let (mut len_bytes, max) = (0, limits::BLOB_LEN_BYTES_MAX);
         while let Some(piece) = answer.piece().await? {
             len_bytes += piece.len() as u64;
             if max < len_bytes {
                 return Err(Failed::lasting(HttpError::TooLong { url: answer.redacted, max }));
             }
-            hasher.update(&piece);
+            sha256.update(&piece);
+            sha512.update(&piece);
         }
-        Ok((len_bytes, Digest::from_bytes(hasher.finalize().into())))
+        let digest = Digest::from_bytes(sha256.finalize().into());
+        Ok(Measured { len_bytes, digest, sha512: sha512.finalize().into() })
     }
 
     /// Where `url` is really asked for, without credentials; other than `url` when a mirror

@@ -208,8 +208,11 @@ async fn image(
         }
     };
     let mut tree = Tree::grow(&ground, root, &wishes).await?;
-    let companions =
-        if line.referrers { referrers::follow(&ground, &mut tree).await? } else { Vec::new() };
+    let companions = if line.referrers && (line.insecure || ground.is_vouched(http)) {
+        referrers::follow(&ground, &mut tree).await?
+    } else {
+        Vec::new()
+    };
     let origin = ground.origin(&image.asked());
     let mut by = origin.clone();
     if let Some((path, key)) = key {

@@ -11,11 +11,13 @@ use gapferry_proto::{BlobId, BlobRef};
 
 use super::{
     ImageError,
+    auth::is_loopback,
     layout::{Layout, LayoutError},
     manifest::Child,
     registry::{Raw, Repository, absent},
     tree::Tree,
 };
+use crate::source::http::{Http, Space};
 
 /// Where a tree's manifests are read.
 pub enum Ground<'a> {
@@ -28,6 +30,20 @@ pub enum Ground<'a> {
 }
 
 impl Ground<'_> {
+    /// Whether what is found by a name, not by a digest, is the registry's own word: over TLS, on
+    /// this machine, by a mirror of the configuration's.
+    pub fn is_vouched(&self, http: &Http) -> bool {
+        match self {
+            Self::Registry(repository) => {
+                let url = &repository.url;
+                url.scheme() == "https"
+                    || is_loopback(url)
+                    || http.is_mirrored(url, Space::Registry)
+            }
+            Self::Layout { .. } => true,
+        }
+    }
+
     /// As [`Repository::manifest`].
     pub async fn manifest(&self, blob: BlobRef) -> Result<Bytes, ImageError> {
         match self {

@@ -280,7 +280,12 @@ fn below(root: &Url, path: &str) -> Url {
 /// A URL with the user and password of the settings, which [`Http`] turns into a header.
 fn with_login(url: &Url, source: &Source) -> Url {
     let mut url = url.clone();
-    if let Some((user, password)) = &source.login {
+    let is_own = match &source.place {
+        Place::Roots(roots) => roots.iter().any(|root| root.host_str() == url.host_str()),
+        // A list of mirrors may name anybody.
+        _ => false,
+    };
+    if let Some((user, password)) = source.login.as_ref().filter(|_| is_own) {
         // Both fail only for URLs that cannot hold credentials.
         let _ = url.set_username(user);
         let _ = url.set_password(Some(password));

@@ -256,6 +256,8 @@ pub fn own_sources(
 fn outrank(source: &mut Source, line: &YumLine, base: &Utf8Path) {
     if !line.gpg_key.is_empty() {
         source.trust.keys = line.gpg_key.iter().map(|path| base.join(path)).collect();
+        // Whoever names a key wants its signature: a mirror that drops it is no better for TLS.
+        source.trust.signed_list = true;
     }
     source.trust.signed_list |= line.repo_gpgcheck;
     source.trust.anyone |= line.insecure;

@@ -20,6 +20,9 @@ const STEP_MIN: usize = 8;
 /// Most anchors: 2^25. Their table has twice as many places of four bytes.
 const ANCHORS_MAX: usize = 1 << 25;
 
+/// Places of the table that are looked at for one anchor; content made to collide costs no more.
+const PROBES_MAX: usize = 64;
+
 /// A run of this length on the last place is passed over without a look-up.
 const RUN_PASSED_OVER: usize = 12;
 
@@ -75,14 +78,17 @@ impl<'a> AnchorSeeds<'a> {
             return;
         }
         let mask = self.table.len() - 1;
-        let mut place = hash(anchor) & mask;
-        while self.table[place] != 0 {
+        let first = hash(anchor);
+        for place in (first..first.saturating_add(PROBES_MAX)).map(|place| place & mask) {
+            if self.table[place] == 0 {
+                let number = u32::try_from(number + 1).expect("there are at most 2^25 anchors");
+                self.table[place] = number;
+                return;
+            }
             if anchor_at(self.base, self.base_at(place)) == Some(anchor) {
                 return;
             }
-            place = (place + 1) & mask;
         }
-        self.table[place] = u32::try_from(number + 1).expect("there are at most 2^25 anchors");
     }
 
     /// Where the anchor in a place of the table lies.
@@ -94,15 +100,11 @@ impl<'a> AnchorSeeds<'a> {
     fn find(&self, at: usize) -> Option<usize> {
         let wanted = anchor_at(self.new, at)?;
         let mask = self.table.len() - 1;
-        let mut place = hash(wanted) & mask;
-        while self.table[place] != 0 {
-            let base_at = self.base_at(place);
-            if anchor_at(self.base, base_at) == Some(wanted) {
-                return Some(base_at);
-            }
-            place = (place + 1) & mask;
-        }
-        None
+        let first = hash(wanted);
+        let places = (first..first.saturating_add(PROBES_MAX)).map(|place| place & mask);
+        let taken = places.take_while(|&place| self.table[place] != 0);
+        let mut found = taken.map(|place| self.base_at(place));
+        found.find(|&base_at| anchor_at(self.base, base_at) == Some(wanted))
     }
 
     /// The base from the last place on, as seen from `at`; empty outside of the base.
