@@ -231,7 +231,7 @@ pub struct RpmFacts {
 }
 
 /// A document of a yum repository that travels as it is. The artifact's name is
-/// `<target>/<repository>/<document>`.
+/// `<target>/<repository>/<architecture>/<document>`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, Encode, Decode)]
 #[serde(deny_unknown_fields)]
 #[cbor(map)]
@@ -244,6 +244,9 @@ pub struct YumDocumentFacts {
     /// The type in upstream's `repomd.xml`: `modules`, `updateinfo`, `group`.
     #[n(2)]
     pub document: String,
+    /// The architecture whose nodes it is for, `x86_64`.
+    #[n(3)]
+    pub architecture: String,
 }
 
 /// A Helm chart. The artifact's name is `<repository>/<chart>-<version>`.

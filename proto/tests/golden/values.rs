@@ -151,11 +151,12 @@ pub fn rpm() -> Artifact {
 
 pub fn yum_document() -> Artifact {
     Artifact {
-        name: "rocky-9/appstream/modules".to_owned(),
+        name: "rocky-9/appstream/x86_64/modules".to_owned(),
         facts: Facts::YumDocument(YumDocumentFacts {
             target: "rocky-9".parse().unwrap(),
             repository: "appstream".to_owned(),
             document: "modules".to_owned(),
+            architecture: "x86_64".to_owned(),
         }),
         blobs: vec![blob("modules")],
         origin: "https://yum.example.org/repodata/modules.yaml.gz".to_owned(),

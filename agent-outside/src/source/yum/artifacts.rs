@@ -30,8 +30,8 @@ pub struct Yum {
 #[error("its repository gives a SHA-512 alone, and blobs are named by SHA-256; leave it out")]
 struct NoSha256;
 
-/// Turns what was resolved for `target` into artifacts.
-pub fn of(resolved: Resolved, target: &Target) -> Yum {
+/// Turns what was resolved for nodes of `target` and `architecture` into artifacts.
+pub fn of(resolved: Resolved, target: &Target, architecture: &str) -> Yum {
     let Resolved { packages, passed, repositories, failures } = resolved;
     let mut yum = Yum { found: Found { failures, ..Found::default() }, kept: vec![] };
     for rpm in packages {
@@ -44,7 +44,8 @@ pub fn of(resolved: Resolved, target: &Target) -> Yum {
         }
     }
     for document in passed {
-        let artifact = of_document(&document, &repositories[document.repository], target);
+        let artifact =
+            of_document(&document, &repositories[document.repository], target, architecture);
         yum.kept.push((artifact.blobs[0].id, document.bytes.into()));
         yum.found.artifacts.push(artifact);
     }
@@ -63,15 +64,21 @@ fn package(rpm: &Rpm, repository: &Repository) -> Option<Artifact> {
     })
 }
 
-fn of_document(document: &Passed, repository: &Repository, target: &Target) -> Artifact {
+fn of_document(
+    document: &Passed,
+    repository: &Repository,
+    target: &Target,
+    architecture: &str,
+) -> Artifact {
     let id = BlobId::of(&document.bytes);
     let facts = YumDocumentFacts {
         target: target.clone(),
         repository: repository.source.id.clone(),
         document: document.kind.clone(),
+        architecture: architecture.to_owned(),
     };
     Artifact {
-        name: format!("{target}/{}/{}", facts.repository, facts.document),
+        name: format!("{target}/{}/{architecture}/{}", facts.repository, facts.document),
         facts: Facts::YumDocument(facts),
         blobs: vec![BlobRef { id, len_bytes: document.bytes.len() as u64 }],
         origin: document.url.to_string(),

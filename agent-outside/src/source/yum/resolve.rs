@@ -64,7 +64,7 @@ pub async fn resolve(http: &Http, line: &YumLine, base: &Utf8Path, label: &str) 
     };
     let resolved = outcome.await;
     let failed = |failures| Resolved { failures, ..Resolved::default() };
-    artifacts::of(resolved.unwrap_or_else(failed), &target)
+    artifacts::of(resolved.unwrap_or_else(failed), &target, &line.arch)
 }
 
 /// Picks, at most twice: again with the file lists that the first turn asks for.

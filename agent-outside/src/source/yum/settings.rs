@@ -198,7 +198,7 @@ pub fn named_source(line: &YumLine, base: &Utf8Path) -> Result<Option<Source>, S
         Place::Roots(roots.collect::<Result<_, _>>()?)
     };
     let mut source = Source {
-        id: "named".to_owned(),
+        id: id_of(&place),
         place,
         trust: Trust { keys: Vec::new(), signed_list: false, anyone: false },
         tls: Tls::default(),
@@ -250,6 +250,20 @@ pub fn own_sources(
         }
     }
     if sources.is_empty() { Err(SettingsError::NoSource) } else { Ok(sources) }
+}
+
+/// What a repository without an id is called: its host and path, so that two of one line's target
+/// have documents of their own.
+fn id_of(place: &Place) -> String {
+    let url = match place {
+        Place::Roots(roots) => roots.first(),
+        Place::Mirrorlist(url) | Place::Metalink(url) => Some(url),
+    };
+    let named = |url: &Url| {
+        let host = url.host_str().unwrap_or_default();
+        format!("{host}{}", url.path().trim_end_matches('/'))
+    };
+    url.map_or_else(|| "named".to_owned(), named)
 }
 
 /// What a line says itself outranks the settings.

@@ -29,7 +29,8 @@ fn a_named_repository_has_its_variables_and_its_own_keys() {
          gpgKey: [keys/a.asc], repoGpgcheck: true, exclude: [\"kernel*\"], \
          sslclientcert: c.pem, sslclientkey: k.pem",
     );
-    let mut expected = source("named", Place::Roots(vec![url("https://m.example/9/x86_64/os/")]));
+    let mut expected =
+        source("m.example/9/x86_64/os", Place::Roots(vec![url("https://m.example/9/x86_64/os/")]));
     expected.trust.keys = vec!["/w/keys/a.asc".into()];
     expected.trust.signed_list = true;
     expected.exclude = vec!["kernel*".to_owned()];
