@@ -2,7 +2,7 @@
 //!
 //! In:   a Kubespray tree, an inventory, `-e` arguments and what the machines are.
 //! Out:  [`Resolved`]: one row for each variant of each download, image and OS package, and
-//!       every problem found; and [`Host`]s, which evaluate any further template.
+//!       every problem found; and hosts, which evaluate any further template.
 //! Never fetches, never runs a playbook, script or lookup, never guesses: what only the machine
 //! with Ansible knows is a problem that names the variable to give with `-e`.
 //!
