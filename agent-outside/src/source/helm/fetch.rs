@@ -5,10 +5,10 @@
 //!
 //! Thin on purpose: what bytes mean is decided in `index`, `pick`, `chart`, `prov` and `images`.
 
+mod registry;
+mod search;
 #[cfg(test)]
 mod tests;
-
-use std::path::PathBuf;
 
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -24,28 +24,26 @@ use gapferry_proto::{
 use tokio::task;
 use url::Url;
 
+use self::registry::registry;
+pub use self::search::images_of;
 use super::{
     bounds,
     chart::{Chart, ChartError},
-    images::{Images, Row, guess::images_of_chart, manifest::images_of_manifest, values},
+    images::{Images, Row},
     index::{Index, IndexError},
-    oci::{ChartManifest, OciError},
+    oci::OciError,
     pack::{FolderError, pack, read_folder},
     pick::{self, Pick, PickError},
     prov::{Provenance, ProvenanceError},
-    reference::{Place, ReferenceError, Wish, choose_tag, newest},
-    render::{self, RenderError, Rendering},
-    yaml::{self, Value, YamlError},
+    reference::{Place, ReferenceError, Wish},
+    render::RenderError,
+    yaml::YamlError,
 };
 use crate::{
     source::{
         Failure, Found, Verdict,
         http::{Http, HttpError, Redacted, Space},
-        oci::{
-            self, ImageError,
-            auth::{self, Lookup, Tokens, is_loopback},
-            registry::{Repository, Shelf},
-        },
+        oci::{self, ImageError, auth::is_loopback},
     },
     waybill::{ChartLine, ImageLine},
 };
@@ -304,86 +302,6 @@ fn check_provenance(
     Ok(signer)
 }
 
-/// A chart of a registry is carried as the image that it is there, so that `helm pull oci://`
-/// finds it inside; `oci` resolves it.
-#[expect(clippy::too_many_arguments, reason = "one call, of one line's parts")]
-async fn registry(
-    charts: &mut Charts,
-    http: &Http,
-    line: &ChartLine,
-    base: &Utf8Path,
-    repository: &str,
-    name: &str,
-    wish: &Wish,
-    keyring: Option<&Keyring>,
-    wanted: &str,
-) -> Result<Held, HelmError> {
-    let (tag, version) = tag(http, line, repository, name, wish).await?;
-    let image =
-        ImageLine { insecure: line.insecure, ..ImageLine::of(format!("{repository}:{tag}")) };
-    let mut resolved = oci::resolve(http, &image, base, wanted).await;
-    if let Some(failure) = resolved.found.failures.pop() {
-        charts.found.failures.push(failure);
-    }
-    let Some(artifact) = resolved.found.artifacts.first() else {
-        return Err(HelmError::Told); // the failure of `oci` says why
-    };
-    let root = resolved.manifests.first().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
-    let manifest = ChartManifest::parse(&root)?;
-    let url = artifact.origin.rsplit_once("/manifests/").and_then(|(url, _)| url.parse().ok());
-    let url: Url = url.ok_or_else(|| HelmError::Name(artifact.origin.clone()))?;
-    let tokens = Tokens::new(auth::logins as Lookup);
-    let from = Repository::at(http, &tokens, url);
-    let archive = blob(&from, manifest.archive, bounds::CHART_LEN_BYTES_MAX).await?;
-    let bytes = archive.clone();
-    let chart = task::spawn_blocking(move || Chart::open(&bytes)).await??;
-    chart.check(Some(name), Some(&version))?;
-    match (keyring, manifest.provenance) {
-        (Some(_), None) => return Err(HelmError::Unsigned),
-        (None, _) => {}
-        (Some(keyring), Some(provenance)) => {
-            let bytes = blob(&from, provenance, bounds::PROVENANCE_LEN_BYTES_MAX).await?;
-            let verified =
-                verify::verify_cleartext(keyring, &bytes).map_err(HelmError::Signature)?;
-            let (name, version) = (&chart.meta.name, &chart.meta.version);
-            let file = format!("{name}-{version}.tgz");
-            let read = Provenance::of_text(&verified.text)?;
-            read.check(name, version, &file, manifest.archive.id.digest())?;
-        }
-    }
-    Ok(Held { artifacts: resolved.found.artifacts, kept: resolved.manifests, archive, chart })
-}
-
-/// The tag that `wish` takes, and the version that it stands for. A registry is asked for its tags
-/// only where the wish is no whole version.
-async fn tag(
-    http: &Http,
-    line: &ChartLine,
-    repository: &str,
-    name: &str,
-    wish: &Wish,
-) -> Result<(String, String), HelmError> {
-    if let (Some(tag), Some(version)) = (wish.tag(), &wish.text) {
-        return Ok((tag, version.clone()));
-    }
-    let asked = ImageLine { insecure: line.insecure, ..ImageLine::of(repository) };
-    let tags = oci::tags(http, &asked).await?;
-    choose_tag(wish, &tags).ok_or_else(|| {
-        let wanted = wish.text.clone().unwrap_or_else(|| "that is a release".to_owned());
-        let newest = newest(&tags).into_iter().take(5).map(|(version, ..)| version).collect();
-        PickError::NoVersion { name: name.to_owned(), wanted, newest }.into()
-    })
-}
-
-async fn blob(from: &Repository<'_>, blob: BlobRef, max: u64) -> Result<Bytes, HelmError> {
-    let dir = tempfile::tempdir().map_err(|e| HelmError::Read("a temporary folder".into(), e))?;
-    let path = Utf8PathBuf::from_path_buf(dir.path().join("blob"))
-        .map_err(|path: PathBuf| HelmError::Name(path.display().to_string()))?;
-    from.download(Shelf::Blobs, blob, &path, &|_| {}).await?;
-    let bytes = limit::read_file(&path, max).map_err(|source| HelmError::Read(path, source))?;
-    Ok(bytes.into())
-}
-
 async fn archive(
     line: &ChartLine,
     base: &Utf8Path,
@@ -474,67 +392,6 @@ async fn images(line: &ChartLine, base: &Utf8Path, held: &Held) -> Result<Images
     let (line, base) = (line.clone(), base.to_owned());
     let (archive, chart) = (held.archive.clone(), held.chart.clone());
     task::spawn_blocking(move || images_of(&line, &base, &archive, &chart)).await?
-}
-
-/// The images of a chart: proven by rendering where there is a helm, else guessed. Blocks.
-///
-/// # Errors
-///
-/// [`HelmError`]: values that cannot be read, a chart that does not render.
-pub fn images_of(
-    line: &ChartLine,
-    base: &Utf8Path,
-    archive: &[u8],
-    chart: &Chart,
-) -> Result<Images, HelmError> {
-    let base = std::path::absolute(base)
-        .ok()
-        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
-        .unwrap_or_else(|| base.to_owned());
-    let values: Vec<Utf8PathBuf> = line.values.iter().map(|file| base.join(file)).collect();
-    match render::find_helm(std::env::var_os("PATH").as_deref()) {
-        Some(helm) => rendered(&helm, line, &values, archive),
-        None => guessed(line, &values, chart),
-    }
-}
-
-fn rendered(
-    helm: &Utf8Path,
-    line: &ChartLine,
-    values: &[Utf8PathBuf],
-    archive: &[u8],
-) -> Result<Images, HelmError> {
-    let failed = |source| HelmError::Read("a temporary folder".into(), source);
-    let dir = tempfile::tempdir().map_err(failed)?;
-    let path = Utf8PathBuf::from_path_buf(dir.path().join("chart.tgz"))
-        .map_err(|path: PathBuf| HelmError::Name(path.display().to_string()))?;
-    std::fs::write(&path, archive).map_err(failed)?;
-    let text = render::render(
-        helm,
-        &Rendering {
-            release: "release",
-            archive: &path,
-            values,
-            set: &line.set,
-            kube_version: line.kube_version.as_deref(),
-            api_versions: &line.api_versions,
-            namespace: line.namespace.as_deref(),
-        },
-    )?;
-    Ok(images_of_manifest(&text))
-}
-
-fn guessed(line: &ChartLine, files: &[Utf8PathBuf], chart: &Chart) -> Result<Images, HelmError> {
-    let mut overlays: Vec<Value> = Vec::new();
-    for file in files {
-        let bytes = limit::read_file(file, bounds::VALUES_LEN_BYTES_MAX)
-            .map_err(|source| HelmError::Read(file.clone(), source))?;
-        overlays.push(yaml::document(&bytes).map_err(|e| HelmError::Values(file.clone(), e))?);
-    }
-    overlays.extend(line.set.iter().filter_map(|setting| values::of_setting(setting)));
-    let mut images = images_of_chart(chart, &overlays);
-    images.unread.push("there is no helm on PATH, so the chart was searched without it".to_owned());
-    Ok(images)
 }
 
 /// Resolves one proven image.
