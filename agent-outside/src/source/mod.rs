@@ -12,6 +12,7 @@ pub mod http;
 pub mod manifest;
 pub mod oci;
 pub mod pypi;
+pub mod unpack;
 pub mod yum;
 
 use gapferry_proto::{Artifact, Kind};

@@ -283,9 +283,9 @@ mod tests {
     use gapferry_proto::Digest;
 
     use super::*;
-    use crate::source::apt::{
-        release::{Listed, Packing},
-        settings::Keys,
+    use crate::source::{
+        apt::{release::Listed, settings::Keys},
+        unpack::Packing,
     };
 
     #[test]

@@ -12,7 +12,8 @@ use std::{collections::HashMap, io::Read};
 use debversion::Version;
 use gapferry_proto::{Digest, limits};
 
-use super::release::{Index, Packing};
+use super::release::Index;
+use crate::source::unpack;
 
 /// Why an index is not used.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,7 @@ pub fn open_index(index: &Index, bytes: &[u8]) -> Result<String, IndexError> {
     let max = index.plain_len_bytes_max.min(limits::INDEX_PLAIN_LEN_BYTES_MAX);
     let mut plain = Vec::new();
     let fail = |source| IndexError::Unpack { path: path.clone(), source };
-    unpacker(index.packing, bytes)
+    unpack::reader(index.packing, bytes)
         .map_err(fail)?
         .take(max + 1)
         .read_to_end(&mut plain)
@@ -67,20 +68,6 @@ pub fn open_index(index: &Index, bytes: &[u8]) -> Result<String, IndexError> {
         return Err(IndexError::Bomb { path, max });
     }
     Ok(String::from_utf8(plain).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
-}
-
-fn unpacker(packing: Packing, bytes: &[u8]) -> std::io::Result<Box<dyn Read + '_>> {
-    Ok(match packing {
-        Packing::Plain => Box::new(bytes),
-        Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
-        Packing::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(
-                limits::INDEX_UNPACK_MEMORY_BYTES_MAX,
-                liblzma::stream::CONCATENATED,
-            )?;
-            Box::new(liblzma::read::XzDecoder::new_stream(bytes, stream))
-        }
-    })
 }
 
 /// The number of a package in its [`Universe`].
@@ -312,6 +299,7 @@ mod tests {
 
     use super::*;
     use crate::source::apt::release::Listed;
+    use crate::source::unpack::Packing;
 
     fn index(packing: Packing, bytes: &[u8], max: u64) -> Index {
         Index {

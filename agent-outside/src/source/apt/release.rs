@@ -14,6 +14,8 @@ use deb822_fast::borrowed::BorrowedParser;
 use gapferry_proto::{Digest, SafePath, limits};
 use jiff::{Timestamp, fmt::rfc2822};
 
+use crate::source::unpack::Packing;
+
 /// What a `Release` file says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Release {
@@ -41,14 +43,6 @@ pub struct Index {
     pub listed: Listed,
     /// Length once unpacked, in bytes, at most.
     pub plain_len_bytes_max: u64,
-}
-
-/// How an index is packed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Packing {
-    Xz,
-    Gzip,
-    Plain,
 }
 
 /// Why a `Release` is not used.

@@ -12,9 +12,10 @@ use sha2::{Digest as _, Sha512};
 use super::{
     primary::read_checksum,
     universe::Checksum,
-    unpack::{self, Packing},
+    unpack,
     xml::{Item, Xml, XmlError},
 };
+use crate::source::unpack::Packing;
 
 /// Most documents of a repository; real ones have about 20.
 const DOCUMENTS_MAX: usize = 256;

@@ -8,31 +8,10 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use gapferry_proto::limits;
 
+use crate::source::unpack::{self, Packing};
+
 /// How much is unpacked at a time, in bytes.
 const BLOCK_LEN_BYTES: usize = 128 << 10;
-
-/// How a document is packed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Packing {
-    Plain,
-    Gzip,
-    Xz,
-    Zstd,
-}
-
-impl Packing {
-    /// The packing that a file name says; `None` for one that is not read (bzip2, zchunk).
-    pub fn of_name(name: &str) -> Option<Self> {
-        let name = name.rsplit('/').next().unwrap_or(name);
-        match name.rsplit_once('.')?.1 {
-            "xml" | "yaml" => Some(Self::Plain),
-            "gz" => Some(Self::Gzip),
-            "xz" => Some(Self::Xz),
-            "zst" => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-}
 
 /// Opens a document of at most `plain_len_bytes_max` bytes.
 ///
@@ -44,22 +23,7 @@ pub fn open<'a>(
     bytes: &'a [u8],
     plain_len_bytes_max: u64,
 ) -> io::Result<impl BufRead + use<'a>> {
-    let inner: Box<dyn Read + 'a> = match packing {
-        Packing::Plain => Box::new(bytes),
-        Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
-        Packing::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(
-                limits::INDEX_UNPACK_MEMORY_BYTES_MAX,
-                liblzma::stream::CONCATENATED,
-            )?;
-            Box::new(liblzma::read::XzDecoder::new_stream(bytes, stream))
-        }
-        Packing::Zstd => {
-            let mut decoder = zstd::Decoder::with_buffer(bytes)?;
-            decoder.window_log_max(limits::ZSTD_WINDOW_LOG_MAX - 1)?;
-            Box::new(decoder)
-        }
-    };
+    let inner = unpack::reader(packing, bytes)?;
     let left = plain_len_bytes_max.min(limits::INDEX_PLAIN_LEN_BYTES_MAX);
     Ok(BufReader::with_capacity(BLOCK_LEN_BYTES, Bounded { inner, left }))
 }

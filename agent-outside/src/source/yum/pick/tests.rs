@@ -1,9 +1,10 @@
 use gapferry_proto::Digest;
 
 use super::{
-    super::{repomd::Document, samples, unpack::Packing},
+    super::{repomd::Document, samples},
     *,
 };
+use crate::source::unpack::Packing;
 
 fn document(name: &str, text: &str) -> (Document, Vec<u8>) {
     let bytes = zstd::encode_all(text.as_bytes(), 3).unwrap();
