@@ -70,16 +70,25 @@ impl Program {
         run(go.arg(format!("{}@v{}", self.package, self.version))).map(drop)
     }
 
-    /// A module that requires this one: `go install` refuses modules with directives that would
-    /// count only in a main module (`replace`, `exclude`).
+    /// In a copy of the module, as its own main module: `go install` refuses modules with
+    /// directives that would count only there (`replace`, `exclude`).
     fn build(&self, folder: &Path, target: &Path) -> anyhow::Result<()> {
         let module = folder.join("module");
-        fs::create_dir_all(&module)?;
-        let requirement = format!("{}@v{}", self.module, self.version);
-        run(go(self.toolchain, &["mod", "init", "corpus.invalid/m"]).current_dir(&module))?;
-        run(go(self.toolchain, &["get", &requirement]).current_dir(&module))?;
+        let copied = self.downloaded(folder)?;
+        run(command("cp", &["-r", "--no-preserve=mode"]).arg(copied).arg(&module))?;
+        let package = self.package.strip_prefix(self.module).context("a package of the module")?;
         let mut go = go(self.toolchain, &["build", "-ldflags", "-s -w", "-o"]);
-        run(go.current_dir(&module).arg(target).arg(self.package)).map(drop)
+        run(go.current_dir(&module).arg(target).arg(format!(".{package}"))).map(drop)
+    }
+
+    /// The folder of Go's module cache that this module is unpacked in.
+    fn downloaded(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+        let mut download = go(self.toolchain, &["mod", "download", "-json"]);
+        download.current_dir(folder).arg(format!("{}@v{}", self.module, self.version));
+        let told: Value = serde_json::from_str(&run(&mut download)?.stdout)
+            .context("go mod download prints JSON")?;
+        let unpacked = told["Dir"].as_str().context("go mod download names a folder")?;
+        Ok(unpacked.into())
     }
 }
 
