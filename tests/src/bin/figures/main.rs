@@ -4,7 +4,9 @@
 //! Out:  rows of figure, value and promise. Nothing is asserted: a clock on a busy machine
 //!       proves little, and the reader judges.
 
+mod crowd;
 mod memory;
+mod small;
 mod throughput;
 mod unchanged;
 
@@ -27,6 +29,9 @@ struct Args {
     /// Artifacts of the unchanged export
     #[arg(long, default_value_t = 10_000)]
     artifacts: u64,
+    /// Artifacts of the site that many clients ask
+    #[arg(long, default_value_t = 100_000)]
+    crowd: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -34,6 +39,8 @@ enum Figure {
     Memory,
     Unchanged,
     Throughput,
+    Small,
+    Crowd,
 }
 
 /// One line of the table.
@@ -70,6 +77,14 @@ fn main() {
         eprintln!("throughput: a blob of {} MiB, ours and nginx's …", args.blob_mib);
         rows.extend(throughput::measure(args.blob_mib << 20));
     }
+    if wanted(Figure::Small) {
+        eprintln!("small: a thousand blobs of 64 KiB, ours and other registries' …");
+        rows.extend(small::measure());
+    }
+    if wanted(Figure::Crowd) {
+        eprintln!("crowd: {} artifacts and a thousand clients …", args.crowd);
+        rows.extend(crowd::measure(args.crowd));
+    }
     let mut table = Table::new();
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["figure", "value", "promise"]);
@@ -77,6 +92,12 @@ fn main() {
         table.add_row([row.figure, row.value, row.promise.to_owned()]);
     }
     println!("{table}");
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A site that asks for one large file and one image with a large layer, or only the file.
