@@ -205,7 +205,7 @@ impl Scene<'_> {
 
     /// Something that carried packages require and that nothing carried provides.
     fn lack(&self, name: String, lacks: &[Lack], report: &mut Report) {
-        let Some(Lack { asker, repository, relation }) = lacks.first() else { return };
+        let Some(Lack { asker, relation }) = lacks.first() else { return };
         let more = match lacks.len() {
             1 => String::new(),
             count => format!(" (and {} like it)", count - 1),
@@ -221,8 +221,12 @@ impl Scene<'_> {
             report.not_proven.push(NotProven::new(Kind::Rpm, name, asker, reason));
             return;
         }
-        let line = Line::yum(self.line_of(repository), std::slice::from_ref(&name));
-        report.missing.push(Missing::new(Kind::Rpm, name, asker, reason).with_line(line));
+        let entry = std::slice::from_ref(&name);
+        let line = self.only_line().map(|line| Line::yum(line, entry));
+        // Which of several repositories has it, only upstream knows; a sync finds it by itself.
+        let in_waybill = line.is_none();
+        let missing = Missing::new(Kind::Rpm, &*name, asker, reason);
+        report.missing.push(Missing { line, in_waybill, ..missing });
     }
 
     /// Something that cannot be installed though nothing is missing.
@@ -245,14 +249,13 @@ impl Scene<'_> {
         self.lines[number]
     }
 
-    /// The line that names a repository; else one that means this machine's own, or the first.
-    fn line_of(&self, repository: &str) -> &YumLine {
-        let id = |line: &YumLine| {
-            settings::named_source(line, self.base).ok().flatten().map(|source| source.id)
+    /// A line of the part, when all lines of the target mean the same repositories.
+    fn only_line(&self) -> Option<&YumLine> {
+        let first = self.line(0);
+        let place = |line: &YumLine| {
+            let named = settings::named_source(line, self.base).ok().flatten();
+            (named.map(|source| source.id), line.repos.clone())
         };
-        let own: Vec<&YumLine> = self.part.numbers.iter().map(|at| self.lines[*at]).collect();
-        let named = own.iter().find(|line| id(line).as_deref() == Some(repository));
-        let line = named.or_else(|| own.iter().find(|line| id(line).is_none()));
-        line.copied().unwrap_or_else(|| self.line(0))
+        self.lines.iter().all(|line| place(line) == place(first)).then_some(first)
     }
 }

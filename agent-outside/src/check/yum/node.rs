@@ -33,7 +33,7 @@ use crate::source::{
 pub struct Node<'a> {
     universe: Universe,
     /// By number of the universe's packages.
-    carried: Vec<(&'a Artifact, &'a RpmFacts)>,
+    carried: Vec<&'a Artifact>,
     habits: Habits,
     groups: Groups,
     advisories: Advisories,
@@ -58,8 +58,6 @@ pub struct Outcome {
 pub struct Lack {
     /// The package, as people write it.
     pub asker: String,
-    /// Which upstream repository that is from.
-    pub repository: String,
     pub relation: String,
 }
 
@@ -76,14 +74,15 @@ impl<'a> Node<'a> {
             *own == wish.arch || own == "noarch" || multilib.contains(own)
         };
         let all = shelf.packages.get(&wish.target).into_iter().flatten();
-        let carried: Vec<_> = all.filter(|(_, facts)| is_for(facts)).copied().collect();
         let mut universe = Universe::default();
-        for (artifact, facts) in &carried {
+        let mut carried = vec![];
+        for (artifact, facts) in all.filter(|(_, facts)| is_for(facts)) {
             let element = format!("<metadata>{}</metadata>", facts.element);
             let read = primary::read(element.as_bytes(), 0, |_| true, &mut universe);
             if !matches!(read, Ok(1)) {
                 return Err(format!("what upstream says of {} is not understood", artifact.name));
             }
+            carried.push(*artifact);
         }
         for path in wish.asked.iter().flat_map(|asked| &asked.named).filter(|e| e.starts_with('/'))
         {
@@ -150,8 +149,7 @@ impl<'a> Node<'a> {
             if excused.contains(&words) {
                 outcome.passed.insert(words);
             } else {
-                let repository = self.carried[id].1.repository.clone();
-                let lack = Lack { asker: self.universe.words(id), repository, relation: words };
+                let lack = Lack { asker: self.universe.words(id), relation: words };
                 outcome.lacks.entry(self.entry(relation)).or_default().push(lack);
             }
         }
@@ -182,7 +180,7 @@ impl<'a> Node<'a> {
         for path in paths {
             self.universe.names.intern(path);
         }
-        for (id, (artifact, _)) in self.carried.iter().enumerate() {
+        for (id, artifact) in self.carried.iter().enumerate() {
             for path in files(artifact, paths) {
                 self.universe.add_file(id, &path);
             }
