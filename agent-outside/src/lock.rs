@@ -43,14 +43,20 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Puts a lock together; of two artifacts with one name the later line only adds its reasons.
+    /// Puts a lock together; of two artifacts with one name the later line only adds its reasons,
+    /// and a digest where the earlier one has none.
     pub fn new(waybill: &crate::waybill::Waybill, text: &str, found: Vec<Artifact>) -> Self {
         let mut artifacts: Vec<Artifact> = vec![];
         let mut found = found;
         found.sort_by(|a, b| a.key().cmp(&b.key()));
         for artifact in found {
             match artifacts.last_mut() {
-                Some(last) if last.key() == artifact.key() => last.wanted.extend(artifact.wanted),
+                Some(last) if last.key() == artifact.key() => {
+                    last.wanted.extend(artifact.wanted);
+                    if last.evidence.digest.is_none() && artifact.evidence.digest.is_some() {
+                        last.evidence = artifact.evidence;
+                    }
+                }
                 _ => artifacts.push(artifact),
             }
         }

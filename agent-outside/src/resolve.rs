@@ -82,13 +82,11 @@ pub async fn resolve(
         all.hints.extend(charts.hints.into_iter().map(hint));
         all.hints.extend(charts.unread);
     }
-    for (label, line) in &yum {
-        let yum = yum::resolve(http, line, base, label).await;
-        for (_, bytes) in &yum.kept {
-            store.put(bytes)?;
-        }
-        all.take(yum.found);
+    let rpms = yum::resolve(http, &yum, base).await;
+    for (_, bytes) in &rpms.kept {
+        store.put(bytes)?;
     }
+    all.take(rpms.found);
     for (label, line) in &apt {
         all.take(apt::resolve(http, line, base, label).await);
     }
@@ -101,7 +99,11 @@ pub async fn resolve(
     let mut lock = Lock::new(waybill, text, artifacts);
     if failures.is_empty() {
         // Nothing is missing, so what the carried packages alone leave unmet every system has.
-        lock.assumed = Some(check::apt::assumed(&apt, base, &lock.artifacts));
+        let mut assumed = check::apt::assumed(&apt, base, &lock.artifacts);
+        assumed.extend(check::yum::assumed(&yum, base, &lock.artifacts, &rpms.files, store));
+        assumed.sort();
+        assumed.dedup();
+        lock.assumed = Some(assumed);
     }
     Ok(Resolved { lock, failures, hints })
 }

@@ -8,14 +8,18 @@ use std::{
 
 use serde_json::{Value, json};
 use tests::{
-    fixtures::Image,
+    fixtures::{Image, Rpm, YumRepo},
     process,
     site::{Failure, Outcome},
 };
 
 use crate::world::World;
 
-/// A world whose waybill also has a chart, which alone names an image.
+/// What `socat` requires of `tcp_wrappers`.
+const LIBWRAP: &str = "libwrap.so.0()(64bit)";
+
+/// A world whose waybill also has a chart, which alone names an image, and rpm packages: of one
+/// repository for `el8`, of two that complete each other for `el9`.
 struct Checked {
     world: World,
     host: String,
@@ -41,8 +45,32 @@ impl Checked {
         fs::set_permissions(helm, fs::Permissions::from_mode(0o755)).unwrap();
         let checked = Self { world, host };
         checked.append("  charts: [{repo: ./app, images: true, insecure: true}]\n");
+        checked.add_yum();
         checked.run(&["sync"]).unwrap();
         checked
+    }
+
+    fn add_yum(&self) {
+        let system = YumRepo::default()
+            .with(Rpm::new("socat", "1.7").requires("libwrap.so.0()(64bit)"))
+            .with(Rpm::new("tcp_wrappers", "7.6").provides("libwrap.so.0()(64bit)"))
+            .with(Rpm::new("words", "3.0").file("/usr/share/dict/words"));
+        let third = YumRepo::default()
+            .with(Rpm::new("engine", "2.0").requires("socat").requires("/usr/share/dict/words"))
+            .with(Rpm::new("socat", "0.1").requires("nothing"));
+        let upstream = &self.world.upstream;
+        upstream.put_yum("system", &system);
+        upstream.put_yum("third", &third);
+        self.append("  yum:\n");
+        for (name, package, target) in
+            [("system", "socat", "el8"), ("system", "socat", "el9"), ("third", "engine", "el9")]
+        {
+            let url = upstream.url();
+            self.append(&format!(
+                "    - {{baseurl: \"{url}/yum/{name}\", packages: [{package}], arch: x86_64, \
+                 target: {target}, insecure: true}}\n"
+            ));
+        }
     }
 
     fn waybill(&self) -> PathBuf {
@@ -79,16 +107,33 @@ impl Checked {
         names.filter(is_lock).max().unwrap()
     }
 
-    /// Forgets the artifacts whose name begins so, and gives the lock as it was.
-    fn forget(&self, prefix: &str) -> Vec<u8> {
+    /// Changes the artifacts of the lock, and gives the lock as it was.
+    fn change(&self, change: impl FnOnce(&mut Vec<Value>)) -> Vec<u8> {
         let before = fs::read(self.lock()).unwrap();
         let mut lock: Value = serde_json::from_slice(&before).unwrap();
-        let artifacts = lock["artifacts"].as_array_mut().unwrap();
-        let count = artifacts.len();
-        artifacts.retain(|artifact| !artifact["name"].as_str().unwrap().starts_with(prefix));
-        assert!(artifacts.len() < count, "nothing begins with {prefix}");
+        change(lock["artifacts"].as_array_mut().unwrap());
         write(&self.lock(), &serde_json::to_vec_pretty(&lock).unwrap());
         before
+    }
+
+    /// Forgets the artifacts whose name begins so, and gives the lock as it was.
+    fn forget(&self, prefix: &str) -> Vec<u8> {
+        self.change(|artifacts| {
+            let count = artifacts.len();
+            artifacts.retain(|artifact| !artifact["name"].as_str().unwrap().starts_with(prefix));
+            assert!(artifacts.len() < count, "nothing begins with {prefix}");
+        })
+    }
+
+    /// Forgets only the checksum of the artifacts whose name begins so.
+    fn forget_checksum(&self, prefix: &str) -> Vec<u8> {
+        self.change(|artifacts| {
+            for artifact in artifacts {
+                if artifact["name"].as_str().unwrap().starts_with(prefix) {
+                    artifact["evidence"]["digest"].take();
+                }
+            }
+        })
     }
 }
 
@@ -111,16 +156,24 @@ fn a_table_of_omissions_all_found() {
         (&format!("{host}/demo/app:"), "image", format!("{host}/demo/app:1.0"), ""),
         (&format!("{host}/demo/web:"), "image", format!("{host}/demo/web:1.0"), "images: ["),
         (&format!("{host}/files/tool"), "file", format!("{host}/files/tool"), ""),
+        (&format!("checksum of {host}/files"), "file", format!("{host}/files/tool"), ""),
+        ("el8/tcp_wrappers-", "rpm", LIBWRAP.to_owned(), "packages: [\"libwrap.so.0()(64bit)\"]"),
+        ("el8/socat-", "rpm", "socat".to_owned(), ""),
+        ("el9/engine-", "rpm", "engine".to_owned(), ""),
+        ("el9/words-", "rpm", "/usr/share/dict/words".to_owned(), ""),
         ("local/app-1.0.0", "chart", "./app".to_owned(), ""),
     ] {
-        let before = checked.forget(forgotten);
+        let before = match forgotten.strip_prefix("checksum of ") {
+            Some(prefix) => checked.forget_checksum(prefix),
+            None => checked.forget(forgotten),
+        };
         let (said, exit_code) = checked.check();
         let missing = said["missing"].as_array().unwrap();
         let [one] = missing.as_slice() else { panic!("{forgotten}: {said}") };
         assert_eq!((&one["kind"], &one["name"]), (&json!(kind), &json!(name)), "{said}");
         assert_eq!(exit_code, 2, "{said}");
         assert_eq!(one["in_waybill"], json!(line.is_empty()), "{said}");
-        assert!(one["line"].as_str().unwrap().contains(line), "{said}");
+        assert!(one["line"].as_str().unwrap_or_default().contains(line), "{said}");
         write(&checked.lock(), &before);
     }
     assert_eq!(checked.check().1, 0);
@@ -148,14 +201,23 @@ fn a_line_that_was_not_synced_is_missing_until_it_is() {
 fn a_fix_writes_the_line_and_the_next_sync_brings_it() {
     let checked = Checked::new();
     checked.forget("debian-13/libwrap0_");
+    checked.forget("el8/tcp_wrappers-");
     checked.append("  # the end\n");
     let failure = checked.run(&["check", "--fix"]).unwrap_err();
     assert_eq!(failure.exit_code, 2, "{failure:?}");
     assert_eq!(failure.json()["fixed"], json!([checked.waybill()]), "{failure:?}");
     let text = fs::read_to_string(checked.waybill()).unwrap();
-    assert!(text.contains("packages: [libwrap0]") && text.contains("# the end"), "{text}");
+    for part in ["packages: [libwrap0]", "packages: [\"libwrap.so.0()(64bit)\"]", "# the end"] {
+        assert!(text.contains(part), "{text}");
+    }
     checked.run(&["sync"]).unwrap();
-    assert_eq!(checked.check().1, 0);
+    let (said, exit_code) = checked.check();
+    assert_eq!((&said["missing"], exit_code), (&json!([]), 0));
+    let lock: Value = serde_json::from_slice(&fs::read(checked.lock()).unwrap()).unwrap();
+    let named = |artifact: &&Value| artifact["name"] == "el8/tcp_wrappers-7.6-1.x86_64";
+    let wanted = &lock["artifacts"].as_array().unwrap().iter().find(named).unwrap()["wanted"];
+    let expected = json!(["socat requires it", format!("spec.yum[3]: {LIBWRAP}")]);
+    assert_eq!(*wanted, expected);
 }
 
 #[test]

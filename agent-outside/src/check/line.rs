@@ -9,7 +9,7 @@ use std::fmt;
 use gapferry_proto::Digest;
 use serde::{Serialize, Serializer};
 
-use crate::waybill::{AptLine, ChartLine, ImageLine, PypiLine};
+use crate::waybill::{AptLine, ChartLine, ImageLine, Minimal, PypiLine, YumLine};
 
 /// One item of a list below `spec:`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -62,6 +62,34 @@ impl Line {
     }
 
     /// `packages` from where `line` gets its own, for the same nodes.
+    pub fn yum(line: &YumLine, packages: &[String]) -> Self {
+        let paths = |paths: &[camino::Utf8PathBuf]| {
+            paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let path = |path: &Option<camino::Utf8PathBuf>| path.as_ref().map(ToString::to_string);
+        let mut map = Map::default();
+        map.list("baseurl", &line.baseurl).option("mirrorlist", line.mirrorlist.as_deref());
+        map.option("metalink", line.metalink.as_deref()).list("repos", &line.repos);
+        map.list("packages", packages).text("arch", &line.arch);
+        map.option("releasever", line.releasever.as_deref());
+        map.option("target", line.target.as_ref().map(gapferry_proto::Target::as_str));
+        map.list("gpgKey", &paths(&line.gpg_key)).switch("repoGpgcheck", line.repo_gpgcheck);
+        if !line.weak {
+            map.word("weak", "false");
+        }
+        map.list("modules", &line.modules).list("exclude", &line.exclude);
+        if line.minimal == Minimal::Core {
+            map.word("minimal", "core");
+        }
+        map.option("installed", path(&line.installed).as_deref());
+        map.switch("insecure", line.insecure);
+        map.option("sslcacert", path(&line.sslcacert).as_deref());
+        map.option("sslclientcert", path(&line.sslclientcert).as_deref());
+        map.option("sslclientkey", path(&line.sslclientkey).as_deref());
+        map.line("yum")
+    }
+
+    /// `packages` from where `line` gets its own, for the same nodes.
     pub fn pypi(line: &PypiLine, packages: &[String]) -> Self {
         let mut map = Map::default();
         map.list("packages", packages).list("python", &line.python);
@@ -110,9 +138,13 @@ impl Map {
 
     fn switch(&mut self, key: &str, is_on: bool) -> &mut Self {
         if is_on {
-            self.0.push(format!("{key}: true"));
+            self.word(key, "true");
         }
         self
+    }
+
+    fn word(&mut self, key: &str, word: &str) {
+        self.0.push(format!("{key}: {word}"));
     }
 
     fn line(&self, key: &'static str) -> Line {
@@ -154,6 +186,25 @@ mod tests {
         let back: AptLine = serde_saphyr::from_str(&line.item).unwrap();
         let packages = vec!["libwrap0".to_owned(), "no".to_owned()];
         assert_eq!(back, AptLine { packages, ..apt });
+    }
+
+    #[test]
+    fn a_line_of_rpm_packages_reads_back_with_all_that_it_says() {
+        for text in [
+            "baseurl: ['https://m.example/$releasever', 'https://n.example/9'], releasever: '9', \
+             gpgKey: [k.asc, l.asc], repoGpgcheck: true, target: rocky-9, weak: false",
+            "metalink: 'https://m.example/l?a=b', modules: ['a:1'], exclude: ['*-devel'], \
+             minimal: core, insecure: true, sslcacert: c, sslclientcert: d, sslclientkey: e",
+            "repos: [baseos, app], installed: rpms.txt",
+            "mirrorlist: 'https://m.example/list'",
+        ] {
+            let text = format!("{{packages: [a], arch: x86_64, {text}}}");
+            let yum: YumLine = serde_saphyr::from_str(&text).unwrap();
+            let packages = vec!["libc.so.6()(64bit)".to_owned(), "b".to_owned()];
+            let line = Line::yum(&yum, &packages);
+            let back: YumLine = serde_saphyr::from_str(&line.item).unwrap();
+            assert_eq!(back, YumLine { packages, ..yum }, "{line}");
+        }
     }
 
     #[test]

@@ -4,10 +4,9 @@
 //! Out:  a [`Report`]: what is missing, why, and the line of a waybill that would add it.
 //! Never: the network. What only upstream knows stands among what is not proven.
 //!
-//! One file a consumer: `oci` pulls images, `apt` and `pypi` install what the lines name from
-//! nothing but what is carried, `helm` renders charts and reads manifests, `file` asks for every
-//! URL. A Kubespray tree is played by all of them, for `expand` turns it into their lines. A
-//! consumer of `yum` has its place beside `apt`; until it is there, its lines are not proven.
+//! One file a consumer: `oci` pulls images, `apt`, `yum` and `pypi` install what the lines name
+//! from nothing but what is carried, `helm` renders charts and reads manifests, `file` asks for
+//! every URL. A Kubespray tree is played by all of them, for `expand` turns it into their lines.
 //!
 //! What a client sees after the import is the new snapshot alone. What the inside holds now
 //! counts for bytes, not for names: an artifact that the snapshot lacks is served no longer.
@@ -20,6 +19,7 @@ pub mod helm;
 pub mod line;
 pub mod oci;
 pub mod pypi;
+pub mod yum;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub use self::line::Line;
 use crate::{
     expand::{Expanded, expand},
     source::Failure,
-    waybill::{Waybill, YumLine},
+    waybill::Waybill,
 };
 
 /// Something that a consumer would ask for in vain.
@@ -129,12 +129,8 @@ impl Order<'_> {
         oci::check(ground, &images, report);
         helm::check(ground, self.base, &charts, report);
         apt::check(ground, self.base, &apt, report);
+        yum::check(ground, self.base, &yum, report);
         pypi::check(ground, self.base, &pypi, report);
-        let reason = "closures of rpm packages are not simulated";
-        let closure = |(label, _): &(String, YumLine)| {
-            NotProven::new(Kind::Rpm, &**label, "the waybill", reason)
-        };
-        report.not_proven.extend(yum.iter().map(closure));
         let name = self.waybill.metadata.name.as_str();
         let hint = |reason| NotProven {
             kind: "waybill",

@@ -9,6 +9,8 @@ use serde_json::json;
 
 use super::*;
 
+mod rpm;
+
 /// A store and what a site shall hold of it.
 struct World {
     folder: tempfile::TempDir,
@@ -47,6 +49,7 @@ impl World {
     fn file(&mut self, path: &str, bytes: &[u8]) {
         let blob = self.put(bytes);
         self.add(path, Facts::File(FileFacts { path: path.parse().unwrap() }), vec![blob]);
+        self.artifacts.last_mut().unwrap().evidence.digest = Some(blob.id.digest());
     }
 
     fn deb(&mut self, package: &str, version: &str, fields: &str) {
@@ -236,6 +239,22 @@ fn a_closure_is_unmet_unless_every_system_has_it() {
     world.assumed = None;
     let report = world.checked(LINE);
     assert_eq!((report.missing.len(), report.not_proven.len()), (0, 2), "{report:?}");
+}
+
+#[test]
+fn a_file_without_its_checksum_is_missing_or_not_proven() {
+    let mut world = World::new();
+    world.file("h.example/a", b"a");
+    let line =
+        format!("  files: [{{url: 'https://h.example/a', sha256: {}}}]\n", Digest::of(b"a").hex());
+    world.artifacts[0].evidence.digest = None;
+    let report = world.checked(&line);
+    assert_eq!(report.missing.iter().map(words).collect::<Vec<_>>(), ["file h.example/a: sync"]);
+    assert!(report.missing[0].reason.contains("has lost its checksum"), "{report:?}");
+    std::fs::write(world.base().join("files.list"), "https://h.example/a\n").unwrap();
+    let report = world.checked("  lists: {files: files.list}\n");
+    let not_proven: Vec<_> = report.not_proven.iter().map(|row| &*row.name).collect();
+    assert_eq!((report.missing, not_proven), (vec![], vec!["https://h.example/a"]));
 }
 
 #[test]

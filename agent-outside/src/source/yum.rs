@@ -1,6 +1,6 @@
-//! Rpm packages: from a line of the waybill to packages that upstream vouches for.
+//! Rpm packages: from lines of the waybill to packages that upstream vouches for.
 //!
-//! In:   a [`YumLine`](crate::waybill::YumLine), this machine's dnf settings where it leaves the
+//! In:   [`YumLine`](crate::waybill::YumLine)s, this machine's dnf settings where one leaves the
 //!       place out.
 //! Out:  the packages named with all that they need on an empty machine, and all that is missing.
 //!
@@ -18,6 +18,7 @@ pub mod comps;
 pub mod evr;
 pub mod fetch;
 pub mod filelists;
+pub mod header;
 pub mod mirrors;
 pub mod modules;
 pub mod pick;
@@ -27,7 +28,7 @@ pub mod resolve;
 pub mod rich;
 pub mod rules;
 #[cfg(test)]
-mod samples;
+pub mod samples;
 pub mod settings;
 pub mod solver;
 pub mod universe;
@@ -35,4 +36,4 @@ pub mod unpack;
 pub mod updateinfo;
 pub mod xml;
 
-pub use resolve::resolve;
+pub use resolve::{resolve, wishes};

@@ -25,7 +25,7 @@ pub use fault::Fault;
 use fault::Rule;
 pub use pypi::Switches;
 
-use crate::fixtures::{AptRepo, Content, Image, PypiFile};
+use crate::fixtures::{AptRepo, Content, Image, PypiFile, YumRepo};
 
 /// A running server.
 #[derive(Debug)]
@@ -156,6 +156,13 @@ impl Upstream {
     pub fn put_apt(&self, repo: &AptRepo) {
         for (path, bytes) in repo.files() {
             self.put(&format!("/apt/{path}"), bytes);
+        }
+    }
+
+    /// Offers a repository of rpm packages at `/yum/<name>`.
+    pub fn put_yum(&self, name: &str, repo: &YumRepo) {
+        for (path, bytes) in repo.files() {
+            self.put(&format!("/yum/{name}/{path}"), bytes);
         }
     }
 

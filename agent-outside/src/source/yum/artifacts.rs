@@ -1,8 +1,10 @@
 //! Packages and documents as artifacts, with who vouches for them.
 //!
-//! In:   what a line resolved to.
+//! In:   what the lines of a target resolved to.
 //! Out:  [`Yum`]: artifacts, and the bytes of the documents, which are read already.
 //! Pure: values only.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use gapferry_proto::{
@@ -17,12 +19,25 @@ use super::{
 };
 use crate::source::{Failure, Found, Verdict, http::Redacted};
 
-/// What a line of rpm packages leads to.
+/// What lines of rpm packages lead to.
 #[derive(Debug, Default)]
 pub struct Yum {
     pub found: Found,
     /// Documents that travel along, which were read on the way. They are blobs of the artifacts.
     pub kept: Vec<(BlobId, Bytes)>,
+    /// By artifact: files that another package requires of it, where its element does not list
+    /// them.
+    pub files: BTreeMap<String, Vec<String>>,
+}
+
+impl Yum {
+    /// Adds what other lines lead to.
+    pub fn join(&mut self, other: Self) {
+        self.found.artifacts.extend(other.found.artifacts);
+        self.found.failures.extend(other.found.failures);
+        self.kept.extend(other.kept);
+        self.files.extend(other.files);
+    }
 }
 
 /// Why a package cannot be carried.
@@ -33,8 +48,12 @@ struct NoSha256;
 /// Turns what was resolved for nodes of `target` and `architecture` into artifacts.
 pub fn of(resolved: Resolved, target: &Target, architecture: &str) -> Yum {
     let Resolved { packages, passed, repositories, failures } = resolved;
-    let mut yum = Yum { found: Found { failures, ..Found::default() }, kept: vec![] };
-    for rpm in packages {
+    let mut yum = Yum { found: Found { failures, ..Found::default() }, ..Yum::default() };
+    for mut rpm in packages {
+        let files = std::mem::take(&mut rpm.files);
+        if !files.is_empty() {
+            yum.files.insert(rpm.name.clone(), files);
+        }
         match package(&rpm, &repositories[rpm.repository]) {
             Some(artifact) => yum.found.artifacts.push(artifact),
             None => {

@@ -24,6 +24,8 @@ pub enum ModulesError {
     Name(String),
     #[error("no repository of this line has the module stream {0}; check its name")]
     Unknown(String),
+    #[error("the lines of this target enable two streams of module {0}; name one, or two targets")]
+    Twice(String),
 }
 
 /// All modules of all repositories of a line.
@@ -48,12 +50,13 @@ struct Stream {
 #[derive(Deserialize)]
 struct Document {
     document: String,
-    data: Option<Data>,
+    #[serde(rename = "data")]
+    content: Option<Content>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Data {
+struct Content {
     name: Option<String>,
     module: Option<String>,
     stream: Option<String>,
@@ -85,15 +88,15 @@ impl Modules {
         for part in documents(text) {
             let document: Document =
                 serde_saphyr::from_str(part).map_err(|e| ModulesError::Yaml(Box::new(e)))?;
-            let Some(data) = document.data else { continue };
-            match (document.document.as_str(), data.name, data.module, data.stream) {
+            let Some(content) = document.content else { continue };
+            match (document.document.as_str(), content.name, content.module, content.stream) {
                 ("modulemd", Some(name), _, Some(stream)) => self.streams.push(Stream {
                     name,
                     stream,
-                    version: data.version.unwrap_or(0),
-                    arch: data.arch,
-                    requires: data.dependencies.into_iter().map(|d| d.requires).collect(),
-                    artifacts: data.artifacts.unwrap_or_default().rpms,
+                    version: content.version.unwrap_or(0),
+                    arch: content.arch,
+                    requires: content.dependencies.into_iter().map(|d| d.requires).collect(),
+                    artifacts: content.artifacts.unwrap_or_default().rpms,
                 }),
                 ("modulemd-defaults", _, Some(module), Some(stream)) => {
                     self.defaults.insert(module, stream);
@@ -108,9 +111,9 @@ impl Modules {
     ///
     /// # Errors
     ///
-    /// [`ModulesError::Name`], [`ModulesError::Unknown`].
+    /// [`ModulesError::Name`], [`ModulesError::Unknown`], [`ModulesError::Twice`].
     pub fn filter(&self, enabled: &[String], arch: &str) -> Result<Filter, ModulesError> {
-        let mut active = self.defaults.clone();
+        let mut chosen: BTreeMap<String, String> = BTreeMap::new();
         for entry in enabled {
             let Some((name, stream)) = entry.split_once(':') else {
                 return Err(ModulesError::Name(entry.clone()));
@@ -118,8 +121,13 @@ impl Modules {
             if !self.streams.iter().any(|s| s.name == name && s.stream == stream) {
                 return Err(ModulesError::Unknown(entry.clone()));
             }
-            active.insert(name.to_owned(), stream.to_owned());
+            let before = chosen.insert(name.to_owned(), stream.to_owned());
+            if before.is_some_and(|before| before != stream) {
+                return Err(ModulesError::Twice(name.to_owned()));
+            }
         }
+        let mut active = self.defaults.clone();
+        active.extend(chosen);
         self.follow(&mut active);
         let mut filter = Filter::default();
         let here = |stream: &&Stream| stream.arch.as_deref().is_none_or(|a| a == arch);
@@ -294,7 +302,11 @@ mod tests {
     fn a_stream_that_is_none_is_refused() {
         let mut modules = Modules::default();
         modules.read(&stream("node", "18", 3, "", "node-1:18-1.x86_64")).unwrap();
-        for (entry, unknown) in [("node", false), ("node:20", true), ("x:18", true)] {
+        modules.read(&stream("node", "20", 4, "", "node-1:20-1.x86_64")).unwrap();
+        let both = ["node:18", "node:20"].map(str::to_owned);
+        let error = modules.filter(&both, "x86_64").unwrap_err();
+        assert!(matches!(error, ModulesError::Twice(name) if name == "node"));
+        for (entry, unknown) in [("node", false), ("node:22", true), ("x:18", true)] {
             let error = modules.filter(&[entry.to_owned()], "x86_64").unwrap_err();
             assert_eq!(matches!(error, ModulesError::Unknown(_)), unknown, "{error}");
         }

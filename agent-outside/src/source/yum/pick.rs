@@ -1,6 +1,6 @@
 //! Turns the packages to carry into what is recorded and fetched of them.
 //!
-//! In:   the documents of all repositories, checked; what a line asks for.
+//! In:   the documents of all repositories, checked; what the lines of one target ask for.
 //! Out:  [`Outcome`]: a package each with its place, digest and reasons; or which repositories'
 //!       `filelists.xml` must be had first.
 //! Pure: no network, no clock.
@@ -14,18 +14,18 @@ use gapferry_proto::{SafePath, Target, artifact::RpmFacts, limits};
 use url::Url;
 
 use super::{
-    closure::{self, Closure, Installed, Order, Unmet},
+    closure::{self, Asked, Closure, Order, Unmet},
     comps::Groups,
-    evr, filelists,
+    evr::{self, Op},
+    filelists,
     modules::{Filter, Modules, ModulesError},
     primary,
     repomd::{DocumentError, Repomd},
-    rules::Habits,
+    rules::{Excused, Habits},
     settings::{self, Source},
     universe::{Checksum, Id, Universe},
     updateinfo::Advisories,
 };
-use crate::waybill::Minimal;
 
 /// Documents that nodes want as they are, besides the packages.
 const PASSED: [&str; 3] = ["group", "modules", "updateinfo"];
@@ -54,18 +54,12 @@ pub enum Vouched {
     Nobody,
 }
 
-/// What a line asks for.
+/// What the lines for nodes of one target and architecture ask for. They complete each other.
 #[derive(Clone, Debug)]
 pub struct Wish {
     pub target: Target,
     pub arch: String,
-    pub named: Vec<String>,
-    pub weak: bool,
-    pub modules: Vec<String>,
-    pub minimal: Minimal,
-    pub security: bool,
-    pub installed: Option<Vec<Installed>>,
-    pub label: String,
+    pub asked: Vec<Asked>,
 }
 
 /// What came of a wish.
@@ -100,6 +94,8 @@ pub struct Rpm {
     /// Which of the repositories it is from.
     pub repository: usize,
     pub wanted: Vec<String>,
+    /// Files that something requires of it and its element does not list.
+    pub files: Vec<String>,
 }
 
 /// A document that travels along.
@@ -122,7 +118,7 @@ pub enum PickError {
     Document(#[from] DocumentError),
     #[error("cannot use the modules of repository {id}")]
     Modules { id: String, source: ModulesError },
-    #[error("cannot use the modules of this line")]
+    #[error("cannot use the modules of these lines")]
     Streams(#[source] ModulesError),
     #[error("cannot unpack primary.xml of repository {id} again")]
     Elements { id: String, source: io::Error },
@@ -146,41 +142,43 @@ pub fn pick(wish: &Wish, repositories: &[Repository]) -> Result<Outcome, PickErr
         })?;
     }
     hide(&mut universe, repositories, &filter);
-    for path in wish.named.iter().filter(|entry| entry.starts_with('/')) {
+    for path in wish.asked.iter().flat_map(|asked| &asked.named).filter(|e| e.starts_with('/')) {
         universe.names.intern(path); // so that its files are findable though nothing requires it
     }
     universe.index();
     let (groups, advisories) = (groups(repositories)?, advisories(wish, repositories)?);
-    let order = Order {
-        named: &wish.named,
-        minimal: wish.minimal,
-        groups: &groups,
-        installed: wish.installed.as_deref(),
-        security: wish.security.then_some(&advisories),
-        label: &wish.label,
-    };
+    let order = Order { asked: &wish.asked, groups: &groups, advisories: &advisories };
     let mut closure = closure::close(&universe, &habits, &order, true);
-    if !closure.paths.is_empty() {
+    let paths = std::mem::take(&mut closure.paths);
+    if !paths.is_empty() {
         let lacking = lacking_filelists(repositories);
         if !lacking.is_empty() {
             return Ok(Outcome::Files(lacking));
         }
-        learn_files(&mut universe, repositories, &closure.paths)?;
+        learn_files(&mut universe, repositories, &paths)?;
         closure = closure::close(&universe, &habits, &order, false);
     }
+    let closure = Closure { paths, ..closure };
     collect(wish, repositories, &universe, &filter, closure).map(Outcome::Picked)
 }
 
-/// Weak dependencies, and second architectures where an entry names one.
+/// Weak dependencies are each line's own choice.
 fn habits(wish: &Wish, repositories: &[Repository]) -> Habits {
-    let second: &[&str] =
-        if wish.arch == "x86_64" { &["i686", "i586", "i486", "i386"] } else { &[] };
-    let asked = wish.named.iter().any(|entry| second.iter().any(|a| entry.ends_with(a)));
     Habits {
-        weak: wish.weak,
-        multilib: second.iter().filter(|_| asked).map(|&a| a.to_owned()).collect(),
+        weak: true,
+        multilib: second_architectures(&wish.arch, &wish.asked),
         priorities: repositories.iter().map(|r| r.source.priority).collect(),
+        best: false,
+        excused: Excused::Nothing,
     }
+}
+
+/// Architectures that stand beside the first one, where an entry names one.
+pub fn second_architectures(arch: &str, asked: &[Asked]) -> Vec<String> {
+    let second: &[&str] = if arch == "x86_64" { &["i686", "i586", "i486", "i386"] } else { &[] };
+    let mut named = asked.iter().flat_map(|asked| &asked.named);
+    let is_asked = named.any(|entry| second.iter().any(|arch| entry.ends_with(arch)));
+    second.iter().filter(|_| is_asked).map(|&arch| arch.to_owned()).collect()
 }
 
 /// Reads a document of a repository, when it was fetched.
@@ -209,7 +207,11 @@ fn groups(repositories: &[Repository]) -> Result<Groups, PickError> {
 
 fn advisories(wish: &Wish, repositories: &[Repository]) -> Result<Advisories, PickError> {
     let mut advisories = Advisories::default();
-    for repository in repositories.iter().filter(|_| wish.security) {
+    let is_asked = |number: &usize| {
+        let of_it = |asked: &Asked| asked.from.as_ref().is_none_or(|from| from.contains(number));
+        wish.asked.iter().any(|asked| asked.security && of_it(asked))
+    };
+    for (_, repository) in repositories.iter().enumerate().filter(|(number, _)| is_asked(number)) {
         read(repository, "updateinfo", |document| advisories.read(document))?;
     }
     Ok(advisories)
@@ -232,7 +234,8 @@ fn filter(wish: &Wish, repositories: &[Repository]) -> Result<Filter, PickError>
         let id = repository.source.id.clone();
         modules.read(&text).map_err(|source| PickError::Modules { id, source })?;
     }
-    modules.filter(&wish.modules, &wish.arch).map_err(PickError::Streams)
+    let enabled: Vec<String> = wish.asked.iter().flat_map(|a| &a.modules).cloned().collect();
+    modules.filter(&enabled, &wish.arch).map_err(PickError::Streams)
 }
 
 /// Hides what the settings exclude and what belongs to streams that are not enabled.
@@ -310,6 +313,10 @@ fn collect(
     closure: Closure,
 ) -> Result<Picked, PickError> {
     let mut picked = Picked { unmet: closure.unmet, ..Picked::default() };
+    let has = |id: Id, path: &str| {
+        let name = universe.names.find(path);
+        name.is_some_and(|name| universe.providers_within(name, (Op::Any, "")).contains(&id))
+    };
     let mut packages: BTreeMap<String, Rpm> = BTreeMap::new();
     for (number, repository) in repositories.iter().enumerate() {
         let here = |id: &Id| universe.packages[*id].repository == number;
@@ -321,6 +328,8 @@ fn collect(
                 Ok(mut rpm) => {
                     rpm.facts.modular = filter.is_modular(&full_name(universe, id));
                     rpm.wanted = closure.carried[&id].iter().cloned().collect();
+                    rpm.files =
+                        closure.paths.iter().filter(|path| has(id, path)).cloned().collect();
                     // Of twins in two repositories the first is as good as the other.
                     packages.entry(rpm.name.clone()).or_insert(rpm);
                 }
@@ -420,6 +429,7 @@ fn rpm(
         len_bytes: package.len_bytes,
         repository: package.repository,
         wanted: Vec::new(),
+        files: Vec::new(),
     })
 }
 

@@ -1,14 +1,17 @@
-//! The way from a line to what is carried for it.
+//! The way from lines to what is carried for them.
 //!
-//! In:   a [`YumLine`], the folder of the waybill, this machine's settings.
-//! Out:  [`Resolved`]: packages, documents that travel along, and everything that failed.
+//! In:   [`YumLine`]s, the folder of the waybill, this machine's settings.
+//! Out:  [`Yum`]: packages and documents as artifacts, and everything that failed.
+//!
+//! The lines for one target and architecture are one wish: a node has all their repositories, so
+//! what a package of one line needs may come from another line's.
 
 use camino::Utf8Path;
 use gapferry_proto::{Kind, Target};
 
 use super::{
     artifacts::{self, Yum},
-    closure::{Installed, Unmet, parse_installed},
+    closure::{Asked, Installed, Unmet, parse_installed},
     fetch,
     pick::{self, Outcome, Passed, PickError, Repository, Rpm, Wish},
     settings::{self, Source, Variables},
@@ -21,7 +24,15 @@ use crate::{
 /// Longest output of `rpm -qa`, in bytes: 16 MiB, some 300,000 packages.
 const INSTALLED_LEN_BYTES_MAX: u64 = 16 << 20;
 
-/// What came of a line.
+/// The lines for one target and architecture.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    pub wish: Wish,
+    /// One for each of what the wish asks, in its order.
+    pub lines: Vec<&'a YumLine>,
+}
+
+/// What came of a wish.
 #[derive(Debug, Default)]
 pub struct Resolved {
     pub packages: Vec<Rpm>,
@@ -42,29 +53,68 @@ enum LineError {
     TooLong { path: camino::Utf8PathBuf },
 }
 
-/// Resolves one line: the packages it names, with all that they need on an empty machine.
+/// Resolves lines: the packages they name, with all that these need on an empty machine.
 ///
-/// `base` is the folder of the waybill, to which files are relative; `label` names the line in
+/// `base` is the folder of the waybill, to which files are relative; each line has its label for
 /// the reasons (`spec.yum[0]`). All failures are collected; when a repository cannot be read,
-/// nothing is closed over, since its packages would seem to be missing.
-pub async fn resolve(http: &Http, line: &YumLine, base: &Utf8Path, label: &str) -> Yum {
-    let wish = match wish(line, base, label) {
-        Ok(wish) => wish,
-        Err(error) => {
-            let failures = vec![configuration(label, error)];
-            return Yum { found: Found { failures, ..Found::default() }, ..Yum::default() };
+/// nothing of its target is closed over, since its packages would seem to be missing.
+pub async fn resolve(http: &Http, lines: &[(String, YumLine)], base: &Utf8Path) -> Yum {
+    let (wishes, failures) = wishes(lines, base);
+    let mut yum = Yum { found: Found { failures, ..Found::default() }, ..Yum::default() };
+    for Lines { mut wish, lines } in wishes {
+        let (target, arch) = (wish.target.clone(), wish.arch.clone());
+        let outcome = async {
+            let sources = sources(&mut wish, &lines, base)?;
+            let repositories = fetch::fetch_repositories(http, sources).await?;
+            pick_all(http, wish, repositories).await
+        };
+        let resolved = outcome.await;
+        let failed = |failures| Resolved { failures, ..Resolved::default() };
+        yum.join(artifacts::of(resolved.unwrap_or_else(failed), &target, &arch));
+    }
+    yum
+}
+
+/// What lines ask for, by target and architecture. Of a target of which a line cannot be read
+/// nothing is asked.
+pub fn wishes<'a>(
+    lines: &'a [(String, YumLine)],
+    base: &Utf8Path,
+) -> (Vec<Lines<'a>>, Vec<Failure>) {
+    let (mut wishes, mut failures): (Vec<Lines<'_>>, Vec<Failure>) = (vec![], vec![]);
+    let mut broken = vec![];
+    for (label, line) in lines {
+        let arch = line.arch.clone();
+        let target = match target(line) {
+            Ok(target) => target,
+            Err(error) => {
+                failures.push(configuration(label, error));
+                continue;
+            }
+        };
+        let asked = match asked(line, base, label) {
+            Ok(asked) => asked,
+            Err(error) => {
+                failures.push(configuration(label, error));
+                broken.push((target, arch));
+                continue;
+            }
+        };
+        let is_same = |one: &&mut Lines<'_>| (&one.wish.target, &one.wish.arch) == (&target, &arch);
+        match wishes.iter_mut().find(is_same) {
+            Some(one) => {
+                one.wish.asked.push(asked);
+                one.lines.push(line);
+            }
+            None => {
+                let wish = Wish { target, arch, asked: vec![asked] };
+                wishes.push(Lines { wish, lines: vec![line] });
+            }
         }
-    };
-    let target = wish.target.clone();
-    let outcome = async {
-        let sources = sources(Utf8Path::new("/"), line, base);
-        let sources = sources.map_err(|e| vec![configuration(label, e)])?;
-        let repositories = fetch::fetch_repositories(http, sources).await?;
-        pick_all(http, wish, repositories).await
-    };
-    let resolved = outcome.await;
-    let failed = |failures| Resolved { failures, ..Resolved::default() };
-    artifacts::of(resolved.unwrap_or_else(failed), &target, &line.arch)
+    }
+    let is_broken = |wish: &Wish| broken.iter().any(|(t, a)| (t, a) == (&wish.target, &wish.arch));
+    wishes.retain(|one| !is_broken(&one.wish));
+    (wishes, failures)
 }
 
 /// Picks, at most twice: again with the file lists that the first turn asks for.
@@ -73,7 +123,8 @@ async fn pick_all(
     wish: Wish,
     mut repositories: Vec<Repository>,
 ) -> Result<Resolved, Vec<Failure>> {
-    let label = wish.label.clone();
+    let labels: Vec<&str> = wish.asked.iter().map(|asked| asked.label.as_str()).collect();
+    let label = labels.join(", ");
     let fault = |e| vec![Failure::new(Kind::Rpm, label.clone(), Verdict::Fault, e)];
     let refused = |e: PickError| {
         let verdict = verdict_of(&e);
@@ -117,16 +168,37 @@ const fn verdict_of(error: &PickError) -> Verdict {
 }
 
 fn unmet(unmet: Unmet) -> Failure {
-    let (Unmet::Unknown { entry } | Unmet::Impossible { entry, .. } | Unmet::TooHard { entry }) =
-        &unmet;
-    Failure::new(Kind::Rpm, entry.clone(), Verdict::Missing, unmet)
+    Failure::new(Kind::Rpm, unmet.entry().to_owned(), Verdict::Missing, unmet)
 }
 
 fn configuration(label: &str, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::new(Kind::Rpm, label, Verdict::Configuration, error)
 }
 
+/// The repositories of all lines, each once; the wish learns which of them are whose.
 fn sources(
+    wish: &mut Wish,
+    lines: &[&YumLine],
+    base: &Utf8Path,
+) -> Result<Vec<Source>, Vec<Failure>> {
+    let (mut all, mut failures): (Vec<Source>, Vec<Failure>) = (vec![], vec![]);
+    for (asked, line) in wish.asked.iter_mut().zip(lines) {
+        let mut number_of = |source: Source| {
+            let known = all.iter().position(|other| *other == source);
+            known.unwrap_or_else(|| {
+                all.push(source);
+                all.len() - 1
+            })
+        };
+        match sources_of(Utf8Path::new("/"), line, base) {
+            Ok(own) => asked.from = Some(own.into_iter().map(&mut number_of).collect()),
+            Err(error) => failures.push(configuration(&asked.label, error)),
+        }
+    }
+    if failures.is_empty() { Ok(all) } else { Err(failures) }
+}
+
+fn sources_of(
     root: &Utf8Path,
     line: &YumLine,
     base: &Utf8Path,
@@ -137,19 +209,18 @@ fn sources(
     }
 }
 
-/// What a line asks for, checked.
-fn wish(line: &YumLine, base: &Utf8Path, label: &str) -> Result<Wish, LineError> {
+/// What a line asks for, of any repository.
+fn asked(line: &YumLine, base: &Utf8Path, label: &str) -> Result<Asked, LineError> {
     let installed = line.installed.as_ref().map(|path| read_installed(&base.join(path)));
-    Ok(Wish {
-        target: target(line)?,
-        arch: line.arch.clone(),
-        named: line.packages.clone(),
-        weak: line.weak,
-        modules: line.modules.clone(),
-        minimal: line.minimal,
-        security: line.security,
-        installed: installed.transpose()?,
+    Ok(Asked {
         label: label.to_owned(),
+        named: line.packages.clone(),
+        from: None,
+        modules: line.modules.clone(),
+        weak: line.weak,
+        minimal: line.minimal,
+        installed: installed.transpose()?,
+        security: line.security,
     })
 }
 
@@ -173,4 +244,48 @@ fn read_installed(path: &Utf8Path) -> Result<Vec<Installed>, LineError> {
         return Err(LineError::TooLong { path: path.to_owned() });
     }
     Ok(parse_installed(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> (String, YumLine) {
+        let line = serde_saphyr::from_str(&format!("{{arch: x86_64, {text}}}")).unwrap();
+        (text.to_owned(), line)
+    }
+
+    #[test]
+    fn lines_of_one_target_and_architecture_are_one_wish() {
+        let lines = vec![
+            line("target: el9, packages: [a], baseurl: 'https://m.example/one'"),
+            line("target: el8, packages: [b], baseurl: 'https://m.example/one'"),
+            line("releasever: el9, packages: [c], baseurl: 'https://m.example/two'"),
+            line("target: el9, packages: [d], baseurl: 'https://m.example/one'"),
+            line("releasever: 'a//b', packages: [e]"),
+            line("target: el7, installed: none.txt"),
+            line("target: el7, packages: [f]"),
+        ];
+        let (wishes, failures) = wishes(&lines, Utf8Path::new("/none"));
+        let labels: Vec<_> = failures.iter().map(|failure| failure.name.clone()).collect();
+        assert_eq!(labels, [lines[4].0.clone(), lines[5].0.clone()]);
+        let mut told = vec![];
+        for Lines { mut wish, lines } in wishes {
+            let sources = sources(&mut wish, &lines, Utf8Path::new("/w")).unwrap();
+            let ids: Vec<_> = sources.iter().map(|source| source.id.as_str()).collect();
+            told.push(format!("{}: {}", wish.target, ids.join(" ")));
+            for asked in wish.asked {
+                told.push(format!("{} {:?}", asked.named.join(" "), asked.from.unwrap()));
+            }
+        }
+        let expected = [
+            "el9: m.example/one m.example/two",
+            "a {0}",
+            "c {1}",
+            "d {0}",
+            "el8: m.example/one",
+            "b {0}",
+        ];
+        assert_eq!(told, expected);
+    }
 }

@@ -75,6 +75,17 @@ pub struct Clause {
     pub why: Why,
 }
 
+/// Which requirements need not be met.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Excused {
+    #[default]
+    Nothing,
+    /// These relations, as people write them: what every system has.
+    These(BTreeSet<String>),
+    /// All that nothing in the universe can meet.
+    Unmeetable,
+}
+
 /// How a closure is made.
 #[derive(Clone, Debug, Default)]
 pub struct Habits {
@@ -84,6 +95,9 @@ pub struct Habits {
     pub multilib: Vec<String>,
     /// The rank of each repository, as `priority=` says; the lowest is asked first.
     pub priorities: Vec<u32>,
+    /// Whether of a name that is asked for the highest version alone will do.
+    pub best: bool,
+    pub excused: Excused,
 }
 
 /// Clauses for all that the packages asked for can lead to.
@@ -183,8 +197,7 @@ impl<'u> Rules<'u> {
                     continue;
                 }
                 for relation in self.universe.bonds(id, Bond::Requires) {
-                    let clauses = self.note(id, *relation, true);
-                    for mut clause in clauses {
+                    for mut clause in self.required(id, *relation) {
                         open.extend(clause.iter().filter(|lit| lit.is_yes()).map(|lit| lit.id()));
                         clause.push(Lit::no(id));
                         self.put(clause, Why::Requires(id, *relation));
@@ -222,6 +235,21 @@ impl<'u> Rules<'u> {
         match self.rich(relation) {
             None => self.providers(relation).iter().any(|id| there(*id)),
             Some(rich) => rich.is_ok_and(|rich| rich.holds(there)),
+        }
+    }
+
+    /// The clauses of a requirement, less what is excused.
+    fn required(&mut self, id: Id, relation: Relation) -> Vec<Vec<Lit>> {
+        match &self.habits.excused {
+            Excused::These(all) if all.contains(&self.universe.relation_words(relation)) => {
+                Vec::new()
+            }
+            Excused::Nothing | Excused::These(_) => self.note(id, relation, true),
+            Excused::Unmeetable => {
+                let mut clauses = self.note(id, relation, true);
+                clauses.retain(|clause| clause.iter().any(|lit| lit.is_yes()));
+                clauses
+            }
         }
     }
 

@@ -9,10 +9,14 @@ use super::{
     primary,
     rules::Habits,
     universe::{Id, Universe},
+    updateinfo::Advisories,
 };
 
 /// No group.
 pub static NO_GROUPS: LazyLock<Groups> = LazyLock::new(Groups::default);
+
+/// No advisory.
+pub static NO_ADVISORIES: LazyLock<Advisories> = LazyLock::new(Advisories::default);
 
 /// The element of a package, `name-evr.arch`; below it lines as `requires: a >= 1, (b if c)`.
 pub fn element(nevra: &str, lines: &str) -> String {
@@ -97,7 +101,7 @@ pub fn universe(packages: &[(&str, &str)]) -> Universe {
 
 /// The habits of a client that nobody changed.
 pub fn habits() -> Habits {
-    Habits { weak: true, multilib: Vec::new(), priorities: Vec::new() }
+    Habits { weak: true, ..Habits::default() }
 }
 
 /// Packages as people write them.

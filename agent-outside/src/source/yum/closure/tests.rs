@@ -1,17 +1,19 @@
 use super::{
-    super::samples::{NO_GROUPS, habits, universe, words},
+    super::samples::{NO_ADVISORIES, NO_GROUPS, habits, universe, words},
     *,
 };
 
-fn order<'a>(named: &'a [String]) -> Order<'a> {
-    Order {
-        named,
-        minimal: Minimal::None,
-        groups: &NO_GROUPS,
-        installed: None,
-        security: None,
-        label: "l",
-    }
+fn order<'a>(asked: &'a [Asked]) -> Order<'a> {
+    Order { asked, groups: &NO_GROUPS, advisories: &NO_ADVISORIES }
+}
+
+/// A line that names packages.
+fn line(text: &str) -> Asked {
+    Asked { label: "l".to_owned(), named: names(text), weak: true, ..Asked::default() }
+}
+
+fn closure_of(universe: &Universe, asked: Asked) -> Closure {
+    close(universe, &habits(), &order(&[asked]), false)
 }
 
 fn names(text: &str) -> Vec<String> {
@@ -21,8 +23,7 @@ fn names(text: &str) -> Vec<String> {
 /// What is carried for `asked`, versions left out where they are `1-1`.
 fn carried(packages: &[(&str, &str)], asked: &str) -> String {
     let universe = universe(packages);
-    let named = names(asked);
-    let closure = close(&universe, &habits(), &order(&named), false);
+    let closure = closure_of(&universe, line(asked));
     assert_eq!(closure.unmet, []);
     words(&universe, closure.carried.into_keys()).join(" ").replace("-1-1.x86_64", "")
 }
@@ -73,9 +74,7 @@ fn what_is_recommended_comes_along_where_it_can() {
     assert_eq!(carried(&packages, "a"), "a b b-libs f");
     assert_eq!(carried(&packages, "a, d"), "a b b-libs c d f g");
     let universe = universe(&packages);
-    let named = names("a");
-    let without = Habits { weak: false, ..habits() };
-    let closure = close(&universe, &without, &order(&named), false);
+    let closure = closure_of(&universe, Asked { weak: false, ..line("a") });
     assert_eq!(words(&universe, closure.carried.into_keys()), ["a-1-1.x86_64"]);
 }
 
@@ -227,9 +226,10 @@ fn entries_name_packages_in_the_ways_of_a_client() {
         ("", ""),
     ] {
         let named = vec![entry.to_owned()];
-        let closure = close(&universe, &habits(), &order(&named), false);
+        let closure = closure_of(&universe, Asked { named, ..line("") });
         let found = words(&universe, closure.carried.into_keys()).join(" ");
-        let unknown: &[Unmet] = &[Unmet::Unknown { entry: entry.to_owned() }];
+        let obstacle = Obstacle::Unknown { entry: entry.to_owned() };
+        let unknown: &[Unmet] = &[Unmet { line: 0, obstacle }];
         assert_eq!(found, expected, "{entry}");
         assert_eq!(closure.unmet, if expected.is_empty() { unknown } else { &[] }, "{entry}");
     }
@@ -256,11 +256,10 @@ fn what_cannot_be_met_is_said_with_its_reason() {
         ("f-1-1.x86_64", "requires: (e and or)"),
         ("g-1-1.x86_64", "requires: a"),
     ]);
-    let named = names("a, c, e, f, g");
-    let closure = close(&universe, &habits(), &order(&named), false);
+    let closure = closure_of(&universe, line("a, c, e, f, g"));
     assert_eq!(words(&universe, closure.carried.into_keys()), ["e-1-1.x86_64"]);
     let sentences: Vec<String> = closure.unmet.iter().map(ToString::to_string).collect();
-    let missing = "a-1-1.x86_64 requires b >= 2, which no repository of this line has";
+    let missing = "a-1-1.x86_64 requires b >= 2, which no repository of its lines has";
     assert_eq!(
         sentences,
         [
@@ -286,8 +285,7 @@ fn every_package_tells_why_it_is_carried() {
         ("c-1-1.x86_64", "requires: b"),
         ("d-1-1.x86_64", "supplements: c"),
     ]);
-    let named = names("a, b");
-    let closure = close(&universe, &habits(), &order(&named), false);
+    let closure = closure_of(&universe, line("a, b"));
     let reasons: Vec<String> = closure
         .carried
         .iter()
@@ -315,13 +313,12 @@ fn files_that_primary_does_not_list_are_asked_for() {
         ("d-1-1.x86_64", ""),
         ("e-1-1.x86_64", "files: /usr/bin/e"),
     ]);
-    let named = names("a");
-    let closure = close(&universe, &habits(), &order(&named), true);
+    let closure = close(&universe, &habits(), &order(&[line("a")]), true);
     let paths = BTreeSet::from(["/usr/share/b".to_owned(), "/usr/share/c".to_owned()]);
     assert_eq!(closure, Closure { paths, ..Closure::default() });
     universe.add_file(1, "/usr/share/b");
     universe.index();
-    let closure = close(&universe, &habits(), &order(&named), false);
+    let closure = closure_of(&universe, line("a"));
     let expected = ["a-1-1.x86_64", "b-1-1.x86_64", "e-1-1.x86_64"];
     assert_eq!(words(&universe, closure.carried.into_keys()), expected);
 }
@@ -337,9 +334,9 @@ fn a_minimal_install_is_left_out_where_it_is_said_to_be_there() {
         ("vim-1-1.x86_64", ""),
     ]);
     let mut groups = Groups::default();
-    let named = names("a, vim, setup");
+    let asked = [Asked { minimal: Minimal::Core, ..line("a, vim, setup") }];
     let carried = |groups: &Groups| {
-        let order = Order { minimal: Minimal::Core, groups, ..order(&named) };
+        let order = Order { groups, ..order(&asked) };
         let closure = close(&universe, &habits(), &order, false);
         words(&universe, closure.carried.into_keys()).join(" ").replace("-1-1.x86_64", "")
     };
@@ -353,8 +350,8 @@ fn groups_are_their_members_that_there_are() {
     let universe = universe(&[("a-1-1.x86_64", "requires: b"), ("b-1-1.x86_64", "")]);
     let members = BTreeSet::from(["a".to_owned(), "gone".to_owned()]);
     let groups = Groups { members: [("g".to_owned(), members)].into(), ..Groups::default() };
-    let named = names("@g");
-    let closure = close(&universe, &habits(), &Order { groups: &groups, ..order(&named) }, false);
+    let asked = [line("@g")];
+    let closure = close(&universe, &habits(), &Order { groups: &groups, ..order(&asked) }, false);
     let expected = ["a-1-1.x86_64", "b-1-1.x86_64"];
     assert_eq!(words(&universe, closure.carried.into_keys()), expected);
     assert_eq!(closure.unmet, []);
@@ -378,12 +375,74 @@ fn updates_are_what_is_newer_than_what_targets_have() {
     let mut advisories = Advisories::default();
     let fix = ("2-1".to_owned(), "A-1".to_owned());
     advisories.fixes.insert(("a".to_owned(), "x86_64".to_owned()), [fix].into());
-    let carried = |security, installed| {
-        let order = Order { security, installed, ..order(&[]) };
+    let carried = |security, installed: Option<&[Installed]>| {
+        let asked = [Asked { security, installed: installed.map(<[_]>::to_vec), ..line("") }];
+        let order = Order { advisories: &advisories, ..order(&asked) };
         let closure = close(&universe, &habits(), &order, false);
         words(&universe, closure.carried.into_keys()).join(" ")
     };
-    assert_eq!(carried(None, Some(&installed)), "a-2-1.x86_64 b-1:1-2.x86_64 c-1-1.x86_64");
-    assert_eq!(carried(Some(&advisories), Some(&installed)), "a-2-1.x86_64 c-1-1.x86_64");
-    assert_eq!(carried(Some(&advisories), None), "a-2-1.x86_64 c-1-1.x86_64");
+    assert_eq!(carried(false, Some(&installed)), "a-2-1.x86_64 b-1:1-2.x86_64 c-1-1.x86_64");
+    assert_eq!(carried(true, Some(&installed)), "a-2-1.x86_64 c-1-1.x86_64");
+    assert_eq!(carried(true, None), "a-2-1.x86_64 c-1-1.x86_64");
+}
+
+#[test]
+fn lines_that_say_different_things_of_their_targets_are_closed_in_turn() {
+    let universe = universe(&[
+        ("a-1-1.x86_64", "requires: bash\nrecommends: b"),
+        ("b-1-1.x86_64", ""),
+        ("bash-1-1.x86_64", "requires: glibc"),
+        ("glibc-1-1.x86_64", ""),
+        ("c-1-1.x86_64", "requires: cap"),
+        ("p-1-1.x86_64", "provides: cap"),
+        ("z-1-1.x86_64", "provides: cap = 2"),
+        ("d-1-1.x86_64", "conflicts: z"),
+    ]);
+    let carried = |lines: &[Asked]| {
+        let closure = close(&universe, &habits(), &order(lines), false);
+        words(&universe, closure.carried.into_keys()).join(" ").replace("-1-1.x86_64", "")
+    };
+    let core = |text: &str| Asked { minimal: Minimal::Core, ..line(text) };
+    let lean = |text: &str| Asked { weak: false, ..line(text) };
+    assert_eq!(carried(&[core("a")]), "a b");
+    assert_eq!(carried(&[lean("a"), core("b")]), "a b bash glibc");
+    assert_eq!(carried(&[lean("a"), core("p")]), "a bash glibc p");
+    // Alone c takes z; with d of another line it needs p.
+    assert_eq!(carried(&[line("c"), line("d")]), "c d p z");
+    assert_eq!(carried(&[line("c"), lean("d")]), "c d z");
+}
+
+#[test]
+fn what_is_not_met_is_told_where_it_is_excused() {
+    let universe = universe(&[
+        ("a-1-1.x86_64", "requires: b >= 2, (c if d), (e or f), d, g"),
+        ("a-0-1.x86_64", ""),
+        ("b-1-1.x86_64", ""),
+        ("d-1-1.x86_64", ""),
+        ("g-1-1.x86_64", "requires: h"),
+    ]);
+    let lacks = |excused: Excused| {
+        let habits = Habits { best: true, excused, ..habits() };
+        let closure = close(&universe, &habits, &order(&[line("a")]), false);
+        let words = |(id, relation): (Id, Relation)| {
+            format!("{}: {}", universe.words(id), universe.relation_words(relation))
+        };
+        let mut lacks: Vec<String> = closure.lacks.into_iter().map(words).collect();
+        lacks.sort();
+        (lacks, closure.unmet.len())
+    };
+    let all = ["b >= 2", "(c if d)", "(e or f)", "h"];
+    let expected = vec![
+        "a-1-1.x86_64: (c if d)".to_owned(),
+        "a-1-1.x86_64: (e or f)".to_owned(),
+        "a-1-1.x86_64: b >= 2".to_owned(),
+        "g-1-1.x86_64: h".to_owned(),
+    ];
+    assert_eq!(lacks(Excused::Unmeetable), (expected.clone(), 0));
+    let these = |all: &[&str]| Excused::These(all.iter().map(|&text| text.to_owned()).collect());
+    assert_eq!(lacks(these(&all)), (expected, 0));
+    assert_eq!(lacks(these(&all[1..])).1, 1);
+    assert_eq!(lacks(Excused::Nothing), (vec![], 1));
+    let closure = closure_of(&universe, line("a"));
+    assert_eq!(words(&universe, closure.carried.into_keys()), ["a-0-1.x86_64"]);
 }

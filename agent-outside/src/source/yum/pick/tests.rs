@@ -1,7 +1,7 @@
 use gapferry_proto::Digest;
 
 use super::{
-    super::{repomd::Document, samples},
+    super::{closure::Obstacle, repomd::Document, samples},
     *,
 };
 use crate::source::unpack::Packing;
@@ -42,17 +42,20 @@ fn repository(id: &str, documents: &[(&str, &str)]) -> Repository {
 }
 
 fn wish(named: &[&str]) -> Wish {
-    Wish {
-        target: "el9".parse().unwrap(),
-        arch: "x86_64".to_owned(),
+    wish_of(&[named])
+}
+
+/// The wish of lines, each of which has the repository of its own number.
+fn wish_of(lines: &[&[&str]]) -> Wish {
+    let asked = |(number, named): (usize, &&[&str])| Asked {
+        label: if number == 0 { "l".to_owned() } else { format!("l{number}") },
         named: named.iter().map(|&n| n.to_owned()).collect(),
+        from: (lines.len() != 1).then(|| BTreeSet::from([number])),
         weak: true,
-        modules: Vec::new(),
-        minimal: Minimal::None,
-        security: false,
-        installed: None,
-        label: "l".to_owned(),
-    }
+        ..Asked::default()
+    };
+    let asked = lines.iter().enumerate().map(asked).collect();
+    Wish { target: "el9".parse().unwrap(), arch: "x86_64".to_owned(), asked }
 }
 
 fn picked(wish: &Wish, repositories: &[Repository]) -> Picked {
@@ -98,6 +101,7 @@ fn a_package_is_recorded_with_its_place_its_bytes_and_its_element() {
         url: "https://m.example/base/Packages/a+b-2.0~rc1-3.el9.x86_64.rpm".parse().unwrap(),
         repository: 0,
         wanted: vec!["l: a+b".to_owned()],
+        files: vec![],
     };
     assert_eq!(picked.packages[0], expected);
     assert_eq!(names(&picked), ["el9/a+b-1:2.0~rc1-3.el9.x86_64", "el9/b-1-1.noarch"]);
@@ -193,10 +197,62 @@ fn files_are_looked_up_where_something_requires_them() {
     repository.documents.insert("filelists".to_owned(), held);
     let all = picked(&wish(&["a"]), std::slice::from_ref(&repository));
     assert_eq!(names(&all), ["el9/a-1-1.x86_64", "el9/b-1-1.x86_64"]);
+    let files: Vec<_> = all.packages.iter().map(|rpm| rpm.files.join(" ")).collect();
+    assert_eq!(files, ["", "/usr/share/b"]);
     let named = picked(&wish(&["/usr/share/b"]), std::slice::from_ref(&repository));
     assert_eq!(names(&named), ["el9/b-1-1.x86_64"]);
-    let none = picked(&wish(&["/usr/share/c"]), &[repository]);
-    assert_eq!(none.unmet, [Unmet::Unknown { entry: "/usr/share/c".to_owned() }]);
+    for path in ["/usr/share/c", "/usr/bin/c"] {
+        let none = picked(&wish(&[path]), std::slice::from_ref(&repository));
+        let obstacle = Obstacle::Unknown { entry: path.to_owned() };
+        assert_eq!(none.unmet, [Unmet { line: 0, obstacle }]);
+    }
+}
+
+fn with_modules(modules: &[&str]) -> Wish {
+    let mut wish = wish(&["a"]);
+    wish.asked[0].modules = modules.iter().map(|&m| m.to_owned()).collect();
+    wish
+}
+
+#[test]
+fn lines_complete_each_other_and_what_they_name_is_their_own() {
+    let system = samples::primary(&[
+        ("lib-1-1.x86_64", "requires: /usr/share/words"),
+        ("runc-1-1.x86_64", "requires: lib"),
+        ("engine-1-1.x86_64", ""),
+        ("mail-1-1.x86_64", "provides: mta"),
+    ]);
+    let third = samples::primary(&[
+        ("engine-9-1.x86_64", "requires: runc, lib"),
+        ("runc-0.9-1.x86_64", ""),
+        ("words-1-1.noarch", ""),
+        ("local-1-1.x86_64", "requires: mta\nconflicts: zmail"),
+        ("zmail-1-1.x86_64", "provides: mta = 2"),
+    ]);
+    let filelists = format!(
+        "<filelists><package pkgid=\"{}\" name=\"words\" arch=\"noarch\"><file>/usr/share/words\
+         </file></package></filelists>",
+        Digest::of(b"words-1-1.noarch").hex()
+    );
+    let repositories = [
+        repository("system", &[("primary", &system)]),
+        repository("third", &[("primary", &third), ("filelists", &filelists)]),
+    ];
+    let carried = |lines: &[&[&str]]| {
+        let picked = picked(&wish_of(lines), &repositories);
+        let unmet: Vec<_> = picked.unmet.iter().map(|one| (one.line, one.entry())).collect();
+        let from = |rpm: &Rpm| format!("{} {}", rpm.facts.package, rpm.facts.repository);
+        (picked.packages.iter().map(from).collect::<Vec<_>>().join(", "), format!("{unmet:?}"))
+    };
+    let none = "[]".to_owned();
+    // The third party's engine with the system's runc, whose library needs a file of the third.
+    let all = "engine third, lib system, runc system, words third".to_owned();
+    assert_eq!(carried(&[&[], &["engine"]]), (all, none.clone()));
+    assert_eq!(carried(&[&["engine"], &[]]), ("engine system".to_owned(), none.clone()));
+    assert_eq!(carried(&[&["words"], &["w*"]]).1, "[(0, \"words\")]");
+    // Together: local forbids the mail system that it would take alone, were it not for that.
+    let together = "local third, mail system, runc third".to_owned();
+    assert_eq!(carried(&[&["mail"], &["local", "runc"]]), (together, none));
 }
 
 #[test]
@@ -211,8 +267,7 @@ fn streams_exclusions_and_priorities_decide_what_is_seen() {
         repository("two", &[("primary", &second)]),
     ];
     let seen = |repositories: &[Repository], modules: &[&str]| {
-        let modules = modules.iter().map(|&m| m.to_owned()).collect();
-        let picked = picked(&Wish { modules, ..wish(&["a"]) }, repositories);
+        let picked = picked(&with_modules(modules), repositories);
         let package = &picked.packages[0];
         format!("{} {} {}", package.name, package.facts.repository, package.facts.modular)
     };
@@ -223,6 +278,6 @@ fn streams_exclusions_and_priorities_decide_what_is_seen() {
     repositories[0].source.priority = 99;
     repositories[1].source.exclude = vec!["a-9*".to_owned()];
     assert_eq!(seen(&repositories, &[]), "el9/a-1-1.x86_64 one false");
-    let error = pick(&Wish { modules: vec!["m:t".to_owned()], ..wish(&["a"]) }, &repositories);
+    let error = pick(&with_modules(&["m:t"]), &repositories);
     assert!(matches!(error, Err(PickError::Streams(_))));
 }
