@@ -68,11 +68,28 @@ fn put(entry: &mut Map<String, Json>, field: &str, value: Option<Json>) {
 }
 
 /// A scalar as the text that Helm makes of it; none when it is empty.
-fn text(value: &Value) -> Option<Json> {
+fn verbatim(value: &Value) -> Option<String> {
     match value {
-        Value::Bool(value) => Some(json!(value.to_string())),
-        value => value.printed().map(Json::from),
+        Value::Bool(value) => Some(value.to_string()),
+        value => value.printed().map(str::to_owned),
     }
+}
+
+/// A scalar as Helm shows it: white space is a space, what cannot be printed is left out.
+fn text(value: &Value) -> Option<Json> {
+    let shown = |c: char| match c {
+        c if c.is_whitespace() => Some(' '),
+        c if c.is_control() => None,
+        '\u{ad}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{e000}'..='\u{f8ff}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' => None,
+        c => Some(c),
+    };
+    Some(verbatim(value)?.chars().filter_map(shown).collect::<String>().into())
 }
 
 fn texts(list: Option<&Value>) -> Option<Json> {
@@ -89,8 +106,8 @@ fn is_true(value: &Value) -> bool {
 }
 
 fn annotations(value: &Value) -> Option<Json> {
-    let pairs = value.map()?.iter().filter_map(|(key, value)| Some((key.clone(), text(value)?)));
-    let pairs: Map<String, Json> = pairs.collect();
+    let pair = |(key, value): (&String, &Value)| Some((key.clone(), verbatim(value)?.into()));
+    let pairs: Map<String, Json> = value.map()?.iter().filter_map(pair).collect();
     (!pairs.is_empty()).then(|| pairs.into())
 }
 
@@ -119,7 +136,7 @@ fn dependency(value: &Value) -> Option<Json> {
 
 /// A key of values, or a pair of such.
 fn imported(value: &Value) -> Option<Json> {
-    text(value).or_else(|| Some(object(value, &["child", "parent"]).into()))
+    verbatim(value).map(Json::from).or_else(|| Some(object(value, &["child", "parent"]).into()))
 }
 
 #[cfg(test)]
@@ -137,9 +154,9 @@ mod tests {
     #[test]
     fn an_entry_has_every_field_that_helm_knows_in_its_type() {
         let chart = "apiVersion: v2\nname: web\nversion: 1.2.0\nappVersion: 1.10\ntype: application\n\
-            description: |\n  Two\n  lines\nkubeVersion: '>=1.25'\nhome: https://c.example\nunknown: x\n\
+            description: |\n  Two\n  li\u{200b}nes\nkubeVersion: '>=1.25'\nhome: https://c.example\nunknown: x\n\
             keywords: [a, 2]\nsources: [https://s.example]\ndeprecated: true\nicon: ''\n\
-            annotations: {a/b: true, n: 'x: y'}\n\
+            annotations: {a/b: true, c: \"x\\ny\"}\n\
             maintainers: [{name: A, email: a@c.example}, {}]\n\
             dependencies:\n- {name: db, version: ^2, tags: [t], condition: db.on, enabled: true, \
             import-values: [x, {child: a, parent: b}]}\n- {version: 1}\n";
@@ -147,10 +164,10 @@ mod tests {
             entry(&[("Chart.yaml", chart)], Some("2026-11-24T10:00:00.123+01:00")),
             json!({
                 "apiVersion": "v2", "name": "web", "version": "1.2.0", "appVersion": "1.1",
-                "type": "application", "description": "Two\nlines\n", "kubeVersion": ">=1.25",
+                "type": "application", "description": "Two lines ", "kubeVersion": ">=1.25",
                 "home": "https://c.example", "keywords": ["a", "2"],
                 "sources": ["https://s.example"], "deprecated": true,
-                "annotations": {"a/b": "true", "n": "x: y"},
+                "annotations": {"a/b": "true", "c": "x\ny"},
                 "maintainers": [{"name": "A", "email": "a@c.example"}],
                 "dependencies": [{
                     "name": "db", "version": "^2", "repository": "", "condition": "db.on",
