@@ -86,11 +86,11 @@ fn read(element: &str) -> Result<Said<'_>, &'static str> {
         if tag.closes {
             let opened = open.pop().filter(|opened| opened.name == tag.name).ok_or(torn)?;
             if open.len() == 1 {
-                said.take(&opened, element[opened.to..tag.from].trim());
+                said.take(&opened, element[opened.to..tag.from].trim())?;
             }
         } else if tag.empty {
             if open.len() == 1 {
-                said.take(&tag, "");
+                said.take(&tag, "")?;
             }
         } else if open.len() < DEPTH_MAX {
             open.push(tag);
@@ -102,17 +102,19 @@ fn read(element: &str) -> Result<Said<'_>, &'static str> {
 }
 
 impl<'a> Said<'a> {
-    /// Takes note of a child of the element; the first of each name counts, as for clients.
-    fn take(&mut self, tag: &Tag<'a>, text: &'a str) {
-        match tag.name {
-            "name" => drop(self.name.get_or_insert(text)),
-            "arch" => drop(self.architecture.get_or_insert(text)),
-            "version" => drop(self.version.get_or_insert(tag.attributes)),
-            "checksum" => drop(self.checksum.get_or_insert((tag.attributes, text))),
-            "size" => drop(self.size.get_or_insert(tag.attributes)),
-            "location" => drop(self.location.get_or_insert((tag.from, tag.to, tag.empty))),
-            _ => {}
-        }
+    /// Takes note of a child of the element.
+    fn take(&mut self, tag: &Tag<'a>, text: &'a str) -> Result<(), &'static str> {
+        let before = match tag.name {
+            "name" => self.name.replace(text).is_some(),
+            "arch" => self.architecture.replace(text).is_some(),
+            "version" => self.version.replace(tag.attributes).is_some(),
+            "checksum" => self.checksum.replace((tag.attributes, text)).is_some(),
+            "size" => self.size.replace(tag.attributes).is_some(),
+            "location" => self.location.replace((tag.from, tag.to, tag.empty)).is_some(),
+            _ => false,
+        };
+        // Some clients take the first, others the last.
+        if before { Err("it says one thing twice") } else { Ok(()) }
     }
 }
 
@@ -280,6 +282,7 @@ mod tests {
             (&*hex, "00", "it names another SHA-256"),
             ("package=\"3\"", "package=\"4\"", "it names another size"),
             ("<location ", "<place ", "it names no location"),
+            ("<format/>", "<location href=\"x\"/>", "it says one thing twice"),
         ] {
             let facts = RpmFacts { element: good.element.replace(old, new), ..good.clone() };
             assert_eq!(placed(&facts, blob), Err(expected), "{new}");
