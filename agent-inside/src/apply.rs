@@ -6,17 +6,20 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use bytes::Bytes;
 use camino::Utf8Path;
 use gapferry_common::{
     budget::Budget,
     durable::{self, DurableError, at},
     keys::Identity,
+    map,
     openpgp::sign::SiteKey,
     pack::PackReader,
     peel::bases::OpenedBlobs,
@@ -32,7 +35,7 @@ use rayon::prelude::*;
 
 use crate::{
     generation::{Current, Generation, State, StateError},
-    publish,
+    publish::{self, Held, PublishError},
     schedule::{self, Ended},
     verify::{self, NotRebuilt, Refusal, VerifiedExport},
 };
@@ -54,7 +57,9 @@ pub enum ApplyError {
     #[error(transparent)]
     Rebuild(RebuildError),
     #[error("the repository heads cannot be signed")]
-    Sign(#[source] publish::PublishError),
+    Sign(#[source] PublishError),
+    #[error("the documents of the generation cannot be made")]
+    Publish(#[source] PublishError),
 }
 
 /// What an import did.
@@ -92,12 +97,12 @@ impl Applier<'_> {
     ) -> Result<Applied, ApplyError> {
         let basis = basis_of(export, self.state)?;
         let snapshot = verify::resulting_snapshot(export, &basis)?;
-        let tree = publish::render(&snapshot).map_err(Refusal::from)?;
+        publish::check(&snapshot).map_err(Refusal::from)?;
         verify::check_recipes(export, &basis, &snapshot)?;
         self.check_bases(export)?;
         let (rebuilt, bytes_written) = self.rebuild(export, staging, each)?;
         self.check_held(&snapshot)?;
-        let documents = tree.into_documents();
+        let documents = self.render(&snapshot)?;
         self.keep(export, &snapshot, &documents)?;
         self.activate(export, &documents)?;
         Ok(Applied { sequence: export.manifest.sequence, rebuilt, bytes_written })
@@ -184,6 +189,14 @@ impl Applier<'_> {
         if lacking.is_empty() { Ok(()) } else { Err(Refusal::BlobsMissing(lacking).into()) }
     }
 
+    fn render(&self, snapshot: &Snapshot) -> Result<Documents, ApplyError> {
+        match publish::render(snapshot, self.store) {
+            Ok(tree) => Ok(tree.into_documents()),
+            Err(fault @ PublishError::Read { .. }) => Err(ApplyError::Publish(fault)),
+            Err(decision) => Err(Refusal::from(decision).into()),
+        }
+    }
+
     /// Writes the generation and its documents; nothing of it is served yet.
     fn keep(
         &self,
@@ -257,6 +270,13 @@ impl Applier<'_> {
         };
         self.switch(&current, &documents)?;
         Ok(current)
+    }
+}
+
+impl Held for Store {
+    fn open(&self, id: BlobId) -> io::Result<Bytes> {
+        let file = self.open_blob(id).map_err(io::Error::other)?;
+        map::map(&file)
     }
 }
 

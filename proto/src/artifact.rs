@@ -268,6 +268,11 @@ pub struct ChartFacts {
     /// `<chart>-<version>.tgz`.
     #[n(4)]
     pub filename: SafePath,
+    /// What the index of a repository says of it besides `urls` and `digest`: `Chart.yaml` and,
+    /// where upstream's index has it, `created`; one JSON object of at most
+    /// [`limits::CHART_METADATA_LEN_BYTES_MAX`](crate::limits::CHART_METADATA_LEN_BYTES_MAX).
+    #[n(5)]
+    pub metadata: Option<String>,
 }
 
 /// A wheel or a source distribution. The artifact's name is its file name.

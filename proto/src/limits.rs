@@ -176,6 +176,14 @@ pub const WHEEL_DIRECTORY_LEN_BYTES_MAX: u64 = 64 << 20;
 /// distributions, and wheels of a server without ranges; one is held at a time.
 pub const PYPI_WHOLE_LEN_BYTES_MAX: u64 = 256 << 20;
 
+/// Longest plain form of groups, modules or advisories of a yum repository, in bytes: 256 MiB.
+/// One at a time is in memory while they are joined; the advisories of Fedora have some 60 MiB.
+pub const YUM_DOCUMENT_PLAIN_LEN_BYTES_MAX: u64 = 256 << 20;
+
+/// Longest text that says what `Chart.yaml` says, in bytes: 256 KiB. Those with the longest
+/// annotations have some 40 KiB.
+pub const CHART_METADATA_LEN_BYTES_MAX: usize = 256 << 10;
+
 /// Longest requirements file, in bytes: 4 MiB, some ten thousand lines with hashes.
 pub const REQUIREMENTS_LEN_BYTES_MAX: u64 = 4 << 20;
 

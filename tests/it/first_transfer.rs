@@ -39,6 +39,12 @@ fn an_index_leads_to_every_package() {
     for wheel in &goods.wheels {
         let bytes = pypi_file(&server, &wheel.project, &wheel.filename);
         assert_eq!(sha256(&bytes), wheel.sha256(), "{}", wheel.filename);
+        let metadata = server.get(&format!("/pypi/packages/{}.metadata", wheel.filename));
+        assert_eq!((metadata.status, &metadata.body[..]), (200, &wheel.metadata[..]));
+        let page = server.get(&format!("/pypi/simple/{}/", wheel.project));
+        let page = String::from_utf8(page.body).unwrap();
+        let offered = format!("data-core-metadata=\"sha256={}\"", sha256(&metadata.body));
+        assert!(page.contains(&offered), "{page}");
     }
     for deb in &goods.debs {
         let bytes = deb_file(&server, "debian-13", "trixie", &deb.package);

@@ -16,5 +16,7 @@ mod power_cut;
 mod refusal;
 mod rollback;
 mod secrets;
+mod serve_helm;
+mod serve_yum;
 mod upstream_faults;
 mod world;

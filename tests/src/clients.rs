@@ -11,6 +11,12 @@ use std::{
     process::Command,
 };
 
+mod dnf;
+mod helm;
+
+pub use dnf::Dnf;
+pub use helm::Helm;
+
 use crate::process::{self, Finished};
 
 /// A client that the tests know how to use.
@@ -21,10 +27,25 @@ pub enum Client {
     Skopeo,
     Crane,
     Curl,
+    Dnf,
+    /// What makes packages and repositories for dnf: `rpmbuild`, `rpmsign`, `createrepo_c`.
+    Rpm,
+    Helm,
+    Gpg,
 }
 
 impl Client {
-    pub const ALL: [Self; 5] = [Self::Pip, Self::AptGet, Self::Skopeo, Self::Crane, Self::Curl];
+    pub const ALL: [Self; 9] = [
+        Self::Pip,
+        Self::AptGet,
+        Self::Skopeo,
+        Self::Crane,
+        Self::Curl,
+        Self::Dnf,
+        Self::Rpm,
+        Self::Helm,
+        Self::Gpg,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,6 +54,10 @@ impl Client {
             Self::Skopeo => "skopeo",
             Self::Crane => "crane",
             Self::Curl => "curl",
+            Self::Dnf => "dnf",
+            Self::Rpm => "rpmbuild",
+            Self::Helm => "helm",
+            Self::Gpg => "gpg",
         }
     }
 
@@ -43,6 +68,10 @@ impl Client {
                 find("python3").is_some()
                     && process::run(python(&env::temp_dir()).arg("--version")).exit_code == 0
             }
+            Self::Rpm => ["rpmbuild", "rpmsign", "createrepo_c", "modifyrepo_c"]
+                .into_iter()
+                .all(|name| find(name).is_some()),
+            Self::Helm => Helm::program().is_some(),
             _ => find(self.name()).is_some(),
         }
     }

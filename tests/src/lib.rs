@@ -9,6 +9,7 @@ pub mod damage;
 pub mod fetch;
 pub mod fixtures;
 pub mod process;
+pub mod rpm;
 pub mod site;
 pub mod stick;
 pub mod upstream;

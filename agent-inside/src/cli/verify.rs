@@ -98,7 +98,7 @@ fn judge(home: &Home, export: &stick::Found) -> anyhow::Result<(Envelope, bool)>
     };
     let snapshot = verify::resulting_snapshot(&export, &basis)?;
     verify::check_recipes(&export, &basis, &snapshot)?;
-    publish::render(&snapshot).map_err(Refusal::from)?;
+    publish::check(&snapshot).map_err(Refusal::from)?;
     Ok((export.envelope.envelope().clone(), false))
 }
 

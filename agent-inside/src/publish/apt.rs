@@ -19,6 +19,7 @@ use gapferry_proto::{Artifact, Digest, Facts, SafePath, Snapshot, Target};
 use jiff::Timestamp;
 
 use super::PublishError;
+use super::packing::gzip;
 
 /// The name of the document that becomes `Release` once it has a date.
 pub const UNDATED: &str = "Release.undated";
@@ -61,17 +62,26 @@ pub fn suite_folders(facts: &DebFacts) -> [String; 2] {
     [suite(&facts.suite), MERGED].map(|suite| format!("apt/{}/dists/{suite}", facts.target))
 }
 
-/// Renders the documents of every target.
+/// Refuses a package whose paragraph or names would tear the index or lead out of its folder.
 ///
 /// # Errors
 ///
 /// [`PublishError::Paragraph`], [`PublishError::Name`].
+pub fn check(artifact: &Artifact, facts: &DebFacts) -> Result<(), PublishError> {
+    check_paragraph(artifact, facts)?;
+    check_names(artifact, facts)
+}
+
+/// Renders the documents of every target.
+///
+/// # Errors
+///
+/// As [`check`].
 pub fn render(snapshot: &Snapshot) -> Result<Vec<(SafePath, Vec<u8>)>, PublishError> {
     let mut suites: BTreeMap<(&Target, &str), Vec<&DebFacts>> = BTreeMap::new();
     for artifact in snapshot.artifacts() {
         if let Facts::Deb(facts) = &artifact.facts {
-            check_paragraph(artifact, facts)?;
-            check_names(artifact, facts)?;
+            check(artifact, facts)?;
             for suite in [suite(&facts.suite), MERGED] {
                 suites.entry((&facts.target, suite)).or_default().push(facts);
             }
@@ -275,14 +285,6 @@ fn check_names(artifact: &Artifact, facts: &DebFacts) -> Result<(), PublishError
 
 fn path(text: &str) -> SafePath {
     text.parse().expect("target, suite, component and architecture were checked, each 128 bytes")
-}
-
-/// Compresses without name and time, so that the same bytes come out every day.
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder =
-        flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::new(9));
-    encoder.write_all(plain).expect("writing to a Vec does not fail");
-    encoder.finish().expect("writing to a Vec does not fail")
 }
 
 fn xz(plain: &[u8]) -> Vec<u8> {

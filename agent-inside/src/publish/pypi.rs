@@ -1,21 +1,24 @@
 //! Python distributions: the simple index, as HTML and as JSON.
 //!
-//! In:   the wheels and source distributions of a snapshot.
+//! In:   the wheels and source distributions of a snapshot, and the bytes of the wheels.
 //! Out:  `pypi/index.{html,json}` and `pypi/project/<project>.{html,json}`.
 //! Pure: the same distributions give the same bytes.
 //!
-//! Simple repository API, versions 1.0 (PEP 503, 691) and 1.1 (PEP 700: sizes and versions). The
-//! links are relative, so that the index works under whatever name the site gives its server.
+//! Simple repository API, versions 1.0 (PEP 503, 691) and 1.1 (PEP 700: sizes and versions), with
+//! the metadata of wheels (PEP 658; named as PEP 714 says, which knows of clients that stumble
+//! over the old name in JSON). The links are relative, so that the index works under whatever
+//! name the site gives its server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use askama::Template;
 use gapferry_proto::artifact::PypiFacts;
-use gapferry_proto::{BlobId, Facts, SafePath, Snapshot};
+use gapferry_proto::{Artifact, BlobId, Digest, Facts, SafePath, Snapshot};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::PublishError;
+use super::{Held, PublishError, wheel};
 
 /// What stands in a link as it is: RFC 3986, "unreserved".
 const LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -29,6 +32,8 @@ struct Distribution<'a> {
     link: String,
     blob: BlobId,
     len_bytes: u64,
+    /// Of the metadata that is served beside a wheel.
+    metadata: Option<Digest>,
 }
 
 #[derive(Template)]
@@ -71,22 +76,37 @@ pub fn is_normal(project: &str) -> bool {
         && !project.contains("--")
 }
 
+/// Refuses a project or file name that cannot stand in the index.
+///
+/// # Errors
+///
+/// [`PublishError::Name`].
+pub fn check(artifact: &Artifact, facts: &PypiFacts) -> Result<(), PublishError> {
+    check_names(&artifact.name, facts)
+}
+
 /// Renders the index and the page of every project.
 ///
 /// # Errors
 ///
-/// [`PublishError::Name`]: a project or file name cannot stand in the index.
-pub fn render(snapshot: &Snapshot) -> Result<Vec<(SafePath, Vec<u8>)>, PublishError> {
+/// [`PublishError::Name`], [`PublishError::Read`].
+pub fn render(
+    snapshot: &Snapshot,
+    held: &dyn Held,
+) -> Result<Vec<(SafePath, Vec<u8>)>, PublishError> {
     let mut projects: BTreeMap<&str, Vec<Distribution<'_>>> = BTreeMap::new();
     for artifact in snapshot.artifacts() {
         let Facts::Pypi(facts) = &artifact.facts else { continue };
-        check_names(&artifact.name, facts)?;
+        check(artifact, facts)?;
         let blob = artifact.blobs[0];
+        let metadata = metadata(facts, blob.id, held)
+            .map_err(|source| PublishError::Read { artifact: artifact.name.clone(), source })?;
         projects.entry(&facts.project).or_default().push(Distribution {
             link: utf8_percent_encode(facts.filename.as_str(), LINK).to_string(),
             facts,
             blob: blob.id,
             len_bytes: blob.len_bytes,
+            metadata,
         });
     }
     let names: Vec<_> = projects.keys().copied().collect();
@@ -102,6 +122,13 @@ pub fn render(snapshot: &Snapshot) -> Result<Vec<(SafePath, Vec<u8>)>, PublishEr
         documents.push((path(&format!("pypi/project/{project}.json")), json));
     }
     Ok(documents)
+}
+
+fn metadata(facts: &PypiFacts, blob: BlobId, held: &dyn Held) -> io::Result<Option<Digest>> {
+    if !facts.filename.as_str().ends_with(".whl") {
+        return Ok(None);
+    }
+    Ok(wheel::metadata(&held.open(blob)?).map(|bytes| Digest::of(&bytes)))
 }
 
 fn page(page: &impl Template) -> Vec<u8> {
@@ -136,6 +163,9 @@ fn file_json(file: &Distribution<'_>) -> serde_json::Value {
     if let Some(requires) = &file.facts.requires_python {
         value["requires-python"] = json!(requires);
     }
+    if let Some(digest) = file.metadata {
+        value["core-metadata"] = json!({ "sha256": digest.hex() });
+    }
     match file.facts.yanked.as_deref() {
         None => {}
         Some("") => value["yanked"] = json!(true),
@@ -166,15 +196,28 @@ fn path(text: &str) -> SafePath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::fixture::wheel;
+    use crate::publish::fixture::{HeldBytes, wheel};
+    use crate::publish::wheel::tests::zip;
+
+    const METADATA: &[u8] = b"Metadata-Version: 2.1\nName: netaddr\n";
+
+    /// A wheel with metadata.
+    fn new() -> Vec<u8> {
+        zip(&[("netaddr-1!1.0+x.dist-info/METADATA", METADATA)])
+    }
+
+    fn held() -> HeldBytes {
+        HeldBytes::of(&[&new(), b"no wheel"])
+    }
 
     fn documents() -> BTreeMap<SafePath, Vec<u8>> {
         let mut yanked = wheel("netaddr", "0.9.0", "netaddr-0.9.0.tar.gz", b"old");
         let Facts::Pypi(facts) = &mut yanked.facts else { unreachable!() };
         facts.yanked = Some("leaks \"<keys>\"".to_owned());
-        let local = wheel("netaddr", "1!1.0+x", "netaddr-1!1.0+x-py3-none-any.whl", b"new");
-        let snapshot = Snapshot::of([yanked, local, wheel("a", "1", "a-1.tar.gz", b"a")]).unwrap();
-        render(&snapshot).unwrap().into_iter().collect()
+        let local = wheel("netaddr", "1!1.0+x", "netaddr-1!1.0+x-py3-none-any.whl", &new());
+        let odd = wheel("b", "1", "b-1-py3-none-any.whl", b"no wheel");
+        let artifacts = [yanked, local, odd, wheel("a", "1", "a-1.tar.gz", b"a")];
+        render(&Snapshot::of(artifacts).unwrap(), &held()).unwrap().into_iter().collect()
     }
 
     fn text(path: &str) -> String {
@@ -184,7 +227,8 @@ mod tests {
     #[test]
     fn a_project_page_names_every_file_with_hash_python_and_yanking() {
         let old = BlobId::of(b"old").hex();
-        let new = BlobId::of(b"new").hex();
+        let new = BlobId::of(&new()).hex();
+        let metadata = Digest::of(METADATA).hex();
         assert_eq!(
             text("pypi/project/netaddr.html"),
             format!(
@@ -196,6 +240,8 @@ mod tests {
                  data-requires-python=\"&#62;=3.9,&#60;4\" \
                  data-yanked=\"leaks &#34;&#60;keys&#62;&#34;\">netaddr-0.9.0.tar.gz</a><br>\n\
                  <a href=\"../../packages/netaddr-1%211.0%2Bx-py3-none-any.whl#sha256={new}\" \
+                 data-core-metadata=\"sha256={metadata}\" \
+                 data-dist-info-metadata=\"sha256={metadata}\" \
                  data-requires-python=\"&#62;=3.9,&#60;4\">netaddr-1!1.0+x-py3-none-any.whl</a><br>\n\
                  </body>\n</html>"
             )
@@ -224,9 +270,10 @@ mod tests {
                     {
                         "filename": "netaddr-1!1.0+x-py3-none-any.whl",
                         "url": "../../packages/netaddr-1%211.0%2Bx-py3-none-any.whl",
-                        "hashes": {"sha256": BlobId::of(b"new").hex()},
-                        "size": 3,
+                        "hashes": {"sha256": BlobId::of(&new()).hex()},
+                        "size": new().len(),
                         "requires-python": ">=3.9,<4",
+                        "core-metadata": {"sha256": Digest::of(METADATA).hex()},
                     },
                 ],
             })
@@ -237,13 +284,11 @@ mod tests {
     fn the_index_lists_every_project_once() {
         assert_eq!(
             text("pypi/index.json"),
-            r#"{"meta":{"api-version":"1.1"},"projects":[{"name":"a"},{"name":"netaddr"}]}"#
+            r#"{"meta":{"api-version":"1.1"},"projects":[{"name":"a"},{"name":"b"},{"name":"netaddr"}]}"#
         );
         let html = text("pypi/index.html");
-        assert!(
-            html.contains("<a href=\"a/\">a</a><br>\n<a href=\"netaddr/\">netaddr</a><br>\n"),
-            "{html}"
-        );
+        assert!(html.contains("<a href=\"a/\">a</a><br>\n<a href=\"b/\">b</a><br>\n"), "{html}");
+        assert!(!text("pypi/project/b.html").contains("metadata"), "it is no wheel");
     }
 
     #[test]
@@ -261,11 +306,10 @@ mod tests {
 
     #[test]
     fn a_project_or_file_that_leaves_its_folder_is_refused() {
-        let failure =
-            render(&Snapshot::of([wheel("../a", "1", "a-1.tar.gz", b"a")]).unwrap()).unwrap_err();
+        let render = |artifact| render(&Snapshot::of([artifact]).unwrap(), &held());
+        let failure = render(wheel("../a", "1", "a-1.tar.gz", b"a")).unwrap_err();
         assert!(matches!(failure, PublishError::Name { what: "project", .. }), "{failure}");
-        let failure = render(&Snapshot::of([wheel("a", "1", "b/a-1.tar.gz", b"a")]).unwrap());
-        let failure = failure.unwrap_err();
+        let failure = render(wheel("a", "1", "b/a-1.tar.gz", b"a")).unwrap_err();
         assert!(matches!(failure, PublishError::Name { what: "file name", .. }), "{failure}");
     }
 }

@@ -21,11 +21,13 @@ mod conditional;
 mod error;
 mod files;
 mod health;
+mod helm;
 mod listen;
 mod oci;
 mod pypi;
 mod site;
 mod status;
+mod yum;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -114,6 +116,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v2/", any(oci::any_base))
         .route("/v2/{*path}", any(oci::any_v2))
         .route("/apt/{target}/{*path}", get(apt::get_apt))
+        .route("/yum/{target}/{*path}", get(yum::get_yum))
+        .route("/helm/{*path}", get(helm::get_helm))
         .route("/pypi/simple", get(pypi::to_index))
         .route("/pypi/simple/", get(pypi::get_index))
         .route("/pypi/simple/{project}", get(pypi::to_project))

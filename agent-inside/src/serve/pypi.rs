@@ -3,6 +3,7 @@
 //! HTML or JSON as the client's `Accept` asks (PEP 691); names that are not normalised, and
 //! addresses without the slash at their end, lead to the one address that is (PEP 503).
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -10,13 +11,15 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use camino::Utf8PathBuf;
-use gapferry_proto::Kind;
+use gapferry_common::map;
+use gapferry_proto::{BlobRef, Kind};
 
 use super::body::{Sealed, send, send_bytes};
 use super::error::ServeError;
 use super::files::content_type;
 use super::{App, Ask};
 use crate::publish::pypi::{is_normal, normalise};
+use crate::publish::wheel::{self, METADATA};
 
 /// A form of an index page: the types that name it, the first being the one we answer with.
 #[derive(PartialEq, Eq, Debug)]
@@ -86,6 +89,10 @@ pub async fn get_distribution(
     ask: Ask,
 ) -> Result<Response, ServeError> {
     let blob = ask.site.distribution(&filename);
+    let of_wheel = filename.strip_suffix(METADATA).filter(|_| blob.is_none());
+    if let Some(wheel) = of_wheel.and_then(|wheel| ask.site.distribution(wheel)) {
+        return metadata(&app, &ask, wheel, filename).await;
+    }
     let blob = blob.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
     let sealed = Sealed {
         path: app.blobs.path(&blob.id.digest()),
@@ -94,6 +101,25 @@ pub async fn get_distribution(
         content_type: content_type(&filename),
     };
     send(&ask.method, &ask.headers, sealed).await
+}
+
+/// What a wheel says of itself, taken out of it (PEP 658).
+async fn metadata(
+    app: &App,
+    ask: &Ask,
+    wheel: BlobRef,
+    filename: String,
+) -> Result<Response, ServeError> {
+    let path = app.blobs.path(&wheel.id.digest());
+    let read = path.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let bytes = map::map(&File::open(read)?)?;
+        Ok(wheel::metadata(&bytes))
+    });
+    let read = reading.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    let bytes = read.map_err(ServeError::store(path))?;
+    let bytes = bytes.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
+    Ok(send_bytes(&ask.headers, bytes.into(), HeaderValue::from_static("application/octet-stream")))
 }
 
 async fn read_page(path: Utf8PathBuf) -> Result<Option<Vec<u8>>, ServeError> {

@@ -16,12 +16,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_proto::artifact::{BlobRef, DebFacts, ImageFacts};
 use gapferry_proto::{Artifact, Digest, Facts, Kind, Sequence, Snapshot, limits};
 
+use super::helm::Charts;
 use super::oci::Repository;
+use super::yum::{self, Repositories};
 use crate::publish;
 
-/// How many generations before the current one keep their apt indexes reachable by hash, so
-/// that a client in the middle of an update still finds what the head it read lists.
-const BY_HASH_GENERATIONS: usize = 3;
+/// How many generations before the current one keep their apt and yum indexes reachable by hash,
+/// so that a client in the middle of an update still finds what the head it read lists.
+pub(super) const KEPT_INDEXES: usize = 3;
 
 /// One generation on disk.
 #[derive(Debug)]
@@ -92,6 +94,8 @@ pub struct View {
     distributions: HashMap<String, BlobRef>,
     /// The apt indexes, by `<target>/dists/…`.
     indexes: HashMap<String, Document>,
+    pub(super) yum: Repositories,
+    pub(super) charts: Charts,
     documents: Utf8PathBuf,
 }
 
@@ -108,6 +112,8 @@ pub struct Site {
     views: Vec<View>,
     /// The signed heads, by `<target>/dists/<suite>/<name>`.
     heads: HashMap<String, Bytes>,
+    /// By `<target>/repodata/<name>`.
+    pub(super) yum_heads: HashMap<String, Bytes>,
     asked: Mutex<HashSet<(Kind, String)>>,
 }
 
@@ -130,6 +136,7 @@ impl Site {
             bytes: current.snapshot.blobs().values().sum(),
             apt_targets: apt_targets(&current.snapshot),
             heads: read_heads(&heads, &current.snapshot)?,
+            yum_heads: yum::heads(&heads, &current.snapshot)?,
             views,
             asked: Mutex::default(),
         })
@@ -141,6 +148,11 @@ impl Site {
 
     pub(super) fn views(&self) -> &[View] {
         &self.views
+    }
+
+    /// The folder of the documents of the current generation.
+    pub(super) fn documents(&self) -> &Utf8Path {
+        &self.current().documents
     }
 
     /// The file at `<host>/<path>`.
@@ -201,7 +213,7 @@ impl Site {
 
     /// The apt index with this digest in the folder `<target>/dists/…/binary-<arch>`.
     pub fn index_by_hash(&self, folder: &str, digest: &Digest) -> Option<&Document> {
-        let views = self.views.iter().take(1 + BY_HASH_GENERATIONS);
+        let views = self.views.iter().take(1 + KEPT_INDEXES);
         let mut forms = views.flat_map(|view| {
             ["", ".gz", ".xz"]
                 .iter()
@@ -221,7 +233,12 @@ impl Site {
 
 impl View {
     fn new(generation: &Generation) -> Result<Self, SiteError> {
-        let mut view = Self { documents: generation.documents.clone(), ..Self::default() };
+        let mut view = Self {
+            documents: generation.documents.clone(),
+            yum: Repositories::new(&generation.snapshot, &generation.documents)?,
+            charts: Charts::new(&generation.snapshot),
+            ..Self::default()
+        };
         let mut suites = HashSet::new();
         for artifact in generation.snapshot.artifacts() {
             if let Facts::Deb(facts) = &artifact.facts {
@@ -248,6 +265,7 @@ impl View {
             Facts::Pypi(facts) => {
                 self.distributions.insert(facts.filename.to_string(), first);
             }
+            // In `yum` and `charts`.
             Facts::Rpm(_) | Facts::YumDocument(_) | Facts::Chart(_) => {}
         }
     }

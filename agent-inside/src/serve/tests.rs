@@ -28,6 +28,15 @@ impl WantSink for NotedWants {
     }
 }
 
+/// The blobs of a test's site; those that no test puts there are empty.
+struct OnDisk(BlobPaths);
+
+impl publish::Held for OnDisk {
+    fn open(&self, id: gapferry_proto::BlobId) -> std::io::Result<bytes::Bytes> {
+        Ok(fs::read(self.0.path(&id.digest())).unwrap_or_default().into())
+    }
+}
+
 /// A site in a folder of its own, with every blob that its artifacts name.
 struct TestSite {
     folder: tempfile::TempDir,
@@ -86,10 +95,14 @@ impl TestSite {
         fs::write(path, content).unwrap();
     }
 
+    fn render(&self, snapshot: &Snapshot) -> publish::Tree {
+        publish::render(snapshot, &OnDisk(self.app.blobs.clone())).unwrap()
+    }
+
     fn generation(&self, sequence: u64, artifacts: &[Artifact]) -> Generation {
         let snapshot = Snapshot::of(artifacts.iter().cloned()).unwrap();
         let documents = self.root().join(format!("trees/{sequence}"));
-        for (path, bytes) in publish::render(&snapshot).unwrap().into_documents() {
+        for (path, bytes) in self.render(&snapshot).into_documents() {
             write(&documents.join(path.as_str()), &bytes);
         }
         Generation { sequence: Sequence(sequence), snapshot, documents }
@@ -102,7 +115,7 @@ impl TestSite {
         let mut kept: Vec<_> =
             (1..).zip(generations).map(|(n, artifacts)| self.generation(n, artifacts)).collect();
         let current = kept.pop().unwrap();
-        let documents = publish::render(&current.snapshot).unwrap();
+        let documents = self.render(&current.snapshot);
         let date = Timestamp::from_second(1_700_000_000).unwrap();
         for (path, bytes) in publish::heads(documents.documents(), date, &KEY).unwrap() {
             write(&heads.join(path.as_str()), &bytes);
@@ -245,6 +258,10 @@ async fn no_spelling_of_a_path_leaves_the_store() {
         assert_eq!(file.status, status, "/files/{path}: {file:?}");
         let deb = site.get(&format!("/apt/bookworm/{path}")).await;
         assert_eq!(deb.status, status, "/apt/bookworm/{path}: {deb:?}");
+        let rpm = site.get(&format!("/yum/el9/a/{path}")).await;
+        assert_eq!(rpm.status, status, "/yum/el9/a/{path}: {rpm:?}");
+        let chart = site.get(&format!("/helm/c.example/{path}")).await;
+        assert_eq!(chart.status, status, "/helm/c.example/{path}: {chart:?}");
         let image = site.get(&format!("/v2/{path}/manifests/v1")).await;
         assert_eq!(image.status, 400, "/v2/{path}: {image:?}");
     }
@@ -496,6 +513,105 @@ async fn an_apt_client_finds_every_index_that_a_head_of_the_last_generations_lis
     }
     let flat = site.get("/apt/bookworm/./pool/main/socat_5_amd64.deb").await;
     assert_eq!(flat.text(), "5");
+}
+
+#[tokio::test]
+async fn a_yum_client_finds_every_document_that_a_head_of_the_last_generations_lists() {
+    let site = TestSite::empty();
+    let name = |n: u8| format!("{n}");
+    let rpms: Vec<_> =
+        (0..6).map(|n| fixture::rpm("el9", "socat", &name(n), name(n).as_bytes())).collect();
+    (0..6).for_each(|n| site.put(name(n).as_bytes()));
+    let generations: Vec<_> = rpms.iter().map(std::slice::from_ref).collect();
+    site.switch(&generations);
+    let head = site.get("/yum/el9/repodata/repomd.xml").await;
+    assert_eq!(head.header(header::CONTENT_TYPE), "application/xml");
+    assert_eq!(head.header(header::CACHE_CONTROL), "no-cache");
+    let signature = site.get("/yum/el9//repodata/repomd.xml.asc").await;
+    assert!(signature.text().starts_with("-----BEGIN PGP SIGNATURE-----"));
+    let key = site.get("/yum/el9/repodata/repomd.xml.key").await;
+    assert_eq!(key.text(), site.get("/keys/site.asc").await.text());
+    for listed in publish::yum::listed(head.text()).unwrap() {
+        let document = site.get(&format!("/yum/el9/{}", listed.path)).await;
+        assert_eq!(document.status, 200, "{}", listed.path);
+        assert_eq!(digest(&document.body), listed.digest.to_string());
+    }
+    for n in 0..6_u8 {
+        let undated = site.root().join(format!("trees/{}/yum/el9/repodata/repomd.undated", n + 1));
+        let listed = publish::yum::listed(&fs::read_to_string(undated).unwrap()).unwrap();
+        let document = site.get(&format!("/yum/el9/{}", listed[0].path)).await;
+        assert_eq!(document.status, if n < 2 { 404 } else { 200 }, "generation {}", n + 1);
+        let rpm = site.get(&format!("/yum/el9/Packages/socat-{n}-1.noarch.rpm")).await;
+        assert_eq!((rpm.status, rpm.text()), (200, name(n).as_str()));
+        assert_eq!(rpm.header(header::CONTENT_TYPE), "application/x-rpm");
+    }
+    for unknown in [
+        "/yum/el9/repodata/repomd.undated",
+        "/yum/el8/repodata/repomd.xml",
+        "/yum/el9/Packages/strace-1-1.noarch.rpm",
+        "/yum/el9/Packages/strace-1-1.noarch.rpm",
+    ] {
+        assert_eq!(site.get(unknown).await.status, 404, "{unknown}");
+    }
+    assert_eq!(site.wants(), [(Kind::Rpm, "el9/strace-1-1.noarch".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_generation_of_an_agent_that_served_no_rpm_packages_is_served_without_them() {
+    let site = TestSite::empty();
+    site.switch(&[&[fixture::rpm("el9", "socat", "1", b"1"), fixture::file("h/a", b"a")]]);
+    let before = site.generation(1, &[fixture::rpm("el9", "socat", "1", b"1")]);
+    fs::remove_dir_all(before.documents.join("yum")).unwrap();
+    let heads = site.root().join("heads/none");
+    site.app
+        .switch(Site::new(Activation { number: 2, heads, current: before, kept: vec![] }).unwrap());
+    assert_eq!(site.get("/yum/el9/repodata/repomd.xml").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_chart_repository_keeps_its_address_and_its_charts() {
+    let site = TestSite::empty();
+    [&b"old"[..], b"new", b"signed"].iter().for_each(|content| site.put(content));
+    let mut old = fixture::chart("c.example/stable", "web", "1", b"old");
+    old.blobs.push(fixture::blob(b"signed"));
+    let new = fixture::chart("c.example/stable", "web", "2", b"new");
+    site.switch(&[&[old], &[new]]);
+    let index = site.get("/helm/c.example/stable/index.yaml").await;
+    assert_eq!(index.header(header::CONTENT_TYPE), "application/yaml");
+    assert!(index.text().contains("web-2.tgz") && !index.text().contains("web-1.tgz"));
+    for (file, body) in [("web-2.tgz", "new"), ("web-1.tgz", "old"), ("web-1.tgz.prov", "signed")] {
+        assert_eq!(
+            site.get(&format!("/helm/c.example/stable/{file}")).await.text(),
+            body,
+            "{file}"
+        );
+    }
+    for unknown in [
+        "/helm/index.yaml",
+        "/helm/c.example/index.yaml",
+        "/helm/c.example/stable/index.yaml/index.yaml",
+        "/helm/c.example/stable/web-3.tgz",
+        "/helm/c.example/stable/web-2.tgz.prov",
+    ] {
+        assert_eq!(site.get(unknown).await.status, 404, "{unknown}");
+    }
+    assert_eq!(site.wants(), [(Kind::Chart, "c.example/stable/web-3".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_a_wheel_says_of_itself_is_served_beside_it() {
+    let wheel = publish::wheel::tests::zip(&[("a-1.dist-info/METADATA", b"Name: a")]);
+    let site = TestSite::empty();
+    site.put(&wheel);
+    site.put(b"no wheel");
+    let held = fixture::wheel("a", "1", "a-1-py3-none-any.whl", &wheel);
+    let odd = fixture::wheel("b", "1", "b-1-py3-none-any.whl", b"no wheel");
+    site.switch(&[&[held, odd], &[]]);
+    let metadata = site.get("/pypi/packages/a-1-py3-none-any.whl.metadata").await;
+    assert_eq!((metadata.status, metadata.text()), (200, "Name: a"));
+    for unknown in ["b-1-py3-none-any.whl.metadata", "c.whl.metadata", ".metadata"] {
+        assert_eq!(site.get(&format!("/pypi/packages/{unknown}")).await.status, 404, "{unknown}");
+    }
 }
 
 #[tokio::test]

@@ -293,6 +293,7 @@ mod tests {
             version: "1.19.3".to_owned(),
             app_version: None,
             filename: "cilium-1.19.3.tgz".parse().unwrap(),
+            metadata: None,
         };
         let expected = "pkg:helm/cilium@1.19.3?repository_url=helm.cilium.io";
         assert_eq!(helm(&chart).to_string(), expected);

@@ -144,6 +144,7 @@ impl World {
             version: "1.0.0".to_owned(),
             app_version: None,
             filename: "app-1.0.0.tgz".parse().unwrap(),
+            metadata: None,
         };
         self.add("c.example/stable/app-1.0.0", Facts::Chart(facts), vec![blob]);
     }

@@ -25,6 +25,7 @@
 pub mod archive;
 pub mod bounds;
 pub mod chart;
+mod entry;
 mod fetch;
 pub mod ignore;
 pub mod images;

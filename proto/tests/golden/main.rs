@@ -30,12 +30,13 @@ use gapferry_proto::{
 use ssh_key::LineEnding;
 
 use crate::values::{
-    basis, blob, chart, deb, envelope, file, frames, image, inventory, keyset, keyset_signature,
-    manifest, public, publisher_card, rpm, site_card, snapshot, wheel, yum_document,
+    basis, blob, chart, deb, described_chart, envelope, file, frames, image, inventory, keyset,
+    keyset_signature, manifest, public, publisher_card, rpm, site_card, snapshot, wheel,
+    yum_document,
 };
 
 /// Every file of the folder; one that is not here, or here and not there, is a failure.
-const FILES: [&str; 17] = [
+const FILES: [&str; 18] = [
     "envelope.json",
     "fail_card_torn.card",
     "fail_envelope_critical.json",
@@ -52,6 +53,7 @@ const FILES: [&str; 17] = [
     "pack-head-and-frames.bin",
     "publisher.card",
     "site.card",
+    "snapshot-described-chart.cbor",
     "snapshot.cbor",
 ];
 
@@ -142,6 +144,15 @@ fn the_snapshot_stays_what_it_is_and_keeps_its_name() {
         artifacts,
         [file("runc 1.3"), image(), deb(), yum_document(), rpm(), wheel(), chart()]
     );
+}
+
+#[test]
+fn a_chart_with_what_its_index_says_stays_what_it_is() {
+    let snapshot = Snapshot::of([described_chart()]).unwrap();
+    let bytes = golden("snapshot-described-chart.cbor", &snapshot.encode());
+    let read = Snapshot::decode(&bytes).unwrap();
+    assert_eq!(read, snapshot);
+    assert_eq!(read.artifacts().cloned().collect::<Vec<_>>(), [described_chart()]);
 }
 
 #[test]

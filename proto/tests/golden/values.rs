@@ -174,6 +174,7 @@ pub fn chart() -> Artifact {
             version: "1.18.6".to_owned(),
             app_version: Some("1.18.6".to_owned()),
             filename: "cilium-1.18.6.tgz".parse().unwrap(),
+            metadata: None,
         }),
         blobs: vec![blob("chart"), blob("provenance")],
         origin: "https://charts.example.org/stable/cilium-1.18.6.tgz".to_owned(),
@@ -184,6 +185,14 @@ pub fn chart() -> Artifact {
         },
         wanted: vec![],
     }
+}
+
+/// A chart with what its repository's index says of it.
+pub fn described_chart() -> Artifact {
+    let mut chart = chart();
+    let Facts::Chart(facts) = &mut chart.facts else { panic!("{chart:?}") };
+    facts.metadata = Some(r#"{"apiVersion":"v2","name":"cilium","version":"1.18.6"}"#.to_owned());
+    chart
 }
 
 pub fn snapshot() -> Snapshot {

@@ -29,6 +29,7 @@ pub use self::search::images_of;
 use super::{
     bounds,
     chart::{Chart, ChartError},
+    entry,
     images::{Images, Row},
     index::{Index, IndexError},
     oci::OciError,
@@ -257,7 +258,9 @@ async fn web(
     };
     let evidence = Evidence { method, by, digest: pick.digest };
     let origin = Redacted::of(&url).to_string();
-    held(&served_as(repo)?, chart, archive, provenance, origin, evidence, wanted)
+    let repository = served_as(repo)?;
+    let created = pick.created.as_deref();
+    held(&repository, chart, archive, provenance, origin, evidence, created, wanted)
 }
 
 /// Refuses plain http unless it leads to this machine, to a mirror of the configuration's, or
@@ -341,9 +344,10 @@ fn local(chart: Chart, bytes: Bytes, path: &Utf8Path, wanted: &str) -> Result<He
     let digest = Some(Digest::of(&bytes));
     let evidence = Evidence { method: Method::Waybill, by: wanted.to_owned(), digest };
     let below: SafePath = "local".parse().expect("a plain word is a path");
-    held(&below, chart, bytes, None, format!("file:{path}"), evidence, wanted)
+    held(&below, chart, bytes, None, format!("file:{path}"), evidence, None, wanted)
 }
 
+#[expect(clippy::too_many_arguments, reason = "the parts of one artifact")]
 fn held(
     repository: &SafePath,
     chart: Chart,
@@ -351,6 +355,7 @@ fn held(
     provenance: Option<Bytes>,
     origin: String,
     evidence: Evidence,
+    created: Option<&str>,
     wanted: &str,
 ) -> Result<Held, HelmError> {
     let whole = |bytes: &Bytes| BlobRef { id: BlobId::of(bytes), len_bytes: bytes.len() as u64 };
@@ -367,6 +372,7 @@ fn held(
             version: meta.version.clone(),
             filename,
             app_version: meta.app_version.clone(),
+            metadata: entry::of(&chart.files, created),
         }),
         blobs: kept.iter().map(|(_, bytes)| whole(bytes)).collect(),
         origin,

@@ -24,6 +24,8 @@ pub struct Pick {
     pub urls: Vec<Url>,
     /// Upstream's word for its bytes, where it gives one.
     pub digest: Option<Digest>,
+    /// When upstream says that it was made, as it writes it.
+    pub created: Option<String>,
     pub deprecated: bool,
 }
 
@@ -71,6 +73,7 @@ pub fn pick(index: &Index, repo: &Url, name: &str, wish: &Wish) -> Result<Pick, 
         app_version: entry.app_version.clone(),
         urls,
         digest: digest(name, entry)?,
+        created: entry.created.clone(),
         deprecated: entry.deprecated,
     })
 }
@@ -160,6 +163,7 @@ mod tests {
     fn a_pick_has_absolute_urls_and_the_digest_of_the_index() {
         let index = index(&format!(
             "{{a: [{{version: v1.2.0, appVersion: '3', digest: 'sha256:{OF_ABC}', \
+             created: '2026-11-24T10:00:00Z', \
              urls: [a-1.2.0.tgz, 'https://m.example/a.tgz', '/x/a.tgz', 'ftp://m.example/a']}}]}}"
         ));
         let urls = [
@@ -173,6 +177,7 @@ mod tests {
             app_version: Some("3".to_owned()),
             urls: urls.map(|url| url.parse().unwrap()).to_vec(),
             digest: Some(Digest::of(b"abc")),
+            created: Some("2026-11-24T10:00:00Z".to_owned()),
             deprecated: false,
         };
         let pick = picked(&index, "a", Some("1.x")).unwrap();

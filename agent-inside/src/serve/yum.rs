@@ -1,0 +1,150 @@
+//! `/yum/<target>/…`: one repository for each target.
+//!
+//! The head shows the current generation. What it lists is named by its hash, and that of the
+//! three generations before is there too, and packages of every kept one: a client in the middle
+//! of an update never sees a half-changed repository.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderValue;
+use axum::response::Response;
+use bytes::Bytes;
+use camino::Utf8Path;
+use gapferry_proto::artifact::BlobRef;
+use gapferry_proto::{Facts, Kind, SafePath, Snapshot, Target};
+
+use super::body::{Sealed, send, send_bytes};
+use super::error::ServeError;
+use super::files::content_type;
+use super::site::{Document, KEPT_INDEXES, Site, SiteError};
+use super::{App, Ask};
+use crate::publish;
+
+/// The repositories of one generation, by `<target>/<path>`.
+#[derive(Debug, Default)]
+pub(super) struct Repositories {
+    packages: HashMap<String, BlobRef>,
+    documents: HashMap<String, Document>,
+}
+
+impl Repositories {
+    /// Learns from the heads which documents there are. `trees` is the folder of the generation.
+    pub(super) fn new(snapshot: &Snapshot, trees: &Utf8Path) -> Result<Self, SiteError> {
+        let mut repositories = Self::default();
+        for artifact in snapshot.artifacts() {
+            if let Facts::Rpm(facts) = &artifact.facts {
+                let place = format!("{}/{}", facts.target, facts.location);
+                repositories.packages.insert(place, artifact.blobs[0]);
+            }
+        }
+        for target in targets(snapshot) {
+            let root = trees.join("yum").join(target.to_string());
+            let path = root.join("repodata").join(publish::yum::UNDATED);
+            let Some(head) = read(&path)? else { continue };
+            let listed = std::str::from_utf8(&head).ok().and_then(publish::yum::listed);
+            for entry in listed.ok_or(SiteError::Document(path))? {
+                let document = Document {
+                    path: root.join(entry.path.as_str()),
+                    digest: entry.digest,
+                    len_bytes: entry.len_bytes,
+                };
+                repositories.documents.insert(format!("{target}/{}", entry.path), document);
+            }
+        }
+        Ok(repositories)
+    }
+}
+
+/// The signed heads of an activation, by `<target>/repodata/<name>`.
+pub(super) fn heads(
+    folder: &Utf8Path,
+    snapshot: &Snapshot,
+) -> Result<HashMap<String, Bytes>, SiteError> {
+    let mut heads = HashMap::new();
+    for target in targets(snapshot) {
+        for name in publish::yum::HEADS {
+            let path = folder.join(publish::yum::folder(target)).join(name);
+            if let Some(bytes) = read(&path)? {
+                heads.insert(format!("{target}/repodata/{name}"), bytes);
+            }
+        }
+    }
+    Ok(heads)
+}
+
+fn targets(snapshot: &Snapshot) -> BTreeSet<&Target> {
+    snapshot.artifacts().filter_map(publish::yum::target).collect()
+}
+
+/// None when it is not there: an agent that served no rpm packages wrote the generation.
+fn read(path: &Utf8Path) -> Result<Option<Bytes>, SiteError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SiteError::Read { path: path.to_owned(), source }),
+    }
+}
+
+impl Site {
+    /// The package at `<target>/<path>`.
+    fn rpm(&self, path: &str) -> Option<BlobRef> {
+        self.views().iter().find_map(|view| view.yum.packages.get(path).copied())
+    }
+
+    /// The document at `<target>/repodata/<hash>-<name>`.
+    fn repodata(&self, path: &str) -> Option<&Document> {
+        let views = self.views().iter().take(1 + KEPT_INDEXES);
+        views.into_iter().find_map(|view| view.yum.documents.get(path))
+    }
+}
+
+/// `GET /yum/<target>/<path>`
+pub async fn get_yum(
+    State(app): State<Arc<App>>,
+    Path((target, path)): Path<(String, String)>,
+    ask: Ask,
+) -> Result<Response, ServeError> {
+    let target = target.parse::<Target>().map_err(|_| ServeError::BadPath)?;
+    // Clients join the root of a repository and a path with one slash more than needed.
+    let path = path.trim_start_matches('/').parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
+    let place = format!("{target}/{path}");
+    if let Some(head) = ask.site.yum_heads.get(&place) {
+        return Ok(send_bytes(&ask.headers, head.clone(), head_type(&place)));
+    }
+    if let Some(document) = ask.site.repodata(&place) {
+        let sealed = Sealed {
+            path: document.path.clone(),
+            digest: document.digest,
+            len_bytes: document.len_bytes,
+            content_type: content_type(&place),
+        };
+        return send(&ask.method, &ask.headers, sealed).await;
+    }
+    let Some(blob) = ask.site.rpm(&place) else {
+        if let Some(name) = package(&place) {
+            app.want(&ask, Kind::Rpm, &name);
+        }
+        return Err(ServeError::NotFound(format!("/yum/{place}")));
+    };
+    let sealed = Sealed {
+        path: app.blobs.path(&blob.id.digest()),
+        digest: blob.id.digest(),
+        len_bytes: blob.len_bytes,
+        content_type: content_type(&place),
+    };
+    send(&ask.method, &ask.headers, sealed).await
+}
+
+fn head_type(place: &str) -> HeaderValue {
+    HeaderValue::from_static(if place.ends_with(".xml") { "application/xml" } else { "text/plain" })
+}
+
+/// `<target>/<name>-<version>-<release>.<arch>` of the path of a package; none for what is none.
+fn package(place: &str) -> Option<String> {
+    let (target, path) = place.split_once('/')?;
+    let file = path.rsplit('/').next()?.strip_suffix(".rpm")?;
+    (!file.is_empty()).then(|| format!("{target}/{file}"))
+}

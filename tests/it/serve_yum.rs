@@ -1,0 +1,215 @@
+//! Rpm packages cross the gap, and a real dnf takes them from the inside as from upstream.
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use tests::{
+    Site, Upstream,
+    clients::{Client, Dnf},
+    fixtures::sha256,
+    process::Finished,
+    rpm::{Rpm, Signer, YumRepo},
+    site::Server,
+};
+
+use crate::first_transfer::apt_key;
+
+const MODULES: &str = "---\ndocument: modulemd\nversion: 2\ndata:\n  name: words\n  \
+    stream: \"1\"\n  version: 1\n  context: c1\n  arch: x86_64\n  summary: Words\n  \
+    description: >-\n    Words\n  license:\n    module: [MIT]\n  artifacts:\n    rpms:\n    \
+    - words-0:1.0-1.noarch\n...\n---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  \
+    module: words\n  stream: \"1\"\n...\n";
+
+const ADVISORIES: &str = "<updates><update from=\"v\" status=\"final\" type=\"security\" \
+    version=\"1\"><id>A-1</id><title>t</title><issued date=\"2026-01-01 00:00:00\"/>\
+    <severity>Important</severity><description>d</description><pkglist>\
+    <collection short=\"c\"><name>n</name><package name=\"app\" version=\"1.0\" release=\"1\" \
+    epoch=\"0\" arch=\"noarch\" src=\"s\"><filename>app-1.0-1.noarch.rpm</filename></package>\
+    </collection></pkglist></update></updates>";
+
+/// An upstream with two repositories, and a site that one target of is supplied from both.
+struct World {
+    upstream: Upstream,
+    site: Site,
+    signer: Signer,
+    base: YumRepo,
+    extra: YumRepo,
+}
+
+impl World {
+    /// None where a client that makes or takes packages is missing.
+    fn new() -> Option<Self> {
+        let usable = [Client::Dnf, Client::Rpm, Client::Gpg].map(Client::usable);
+        if usable.contains(&false) {
+            return None;
+        }
+        let site = Site::new();
+        let mut base = YumRepo::new(&site.path("base"));
+        base.group = Some("core".to_owned());
+        MODULES.clone_into(&mut base.modules);
+        ADVISORIES.clone_into(&mut base.advisories);
+        let mut extra = YumRepo::new(&site.path("extra"));
+        extra.group = Some("more".to_owned());
+        let signer = Signer::new(&site.path("signer"));
+        let world = Self { upstream: Upstream::start(), site, signer, base, extra };
+        world.offer("1.0");
+        let words = Rpm::new("words", "1.0").file("/usr/share/words/list");
+        world.base.build(
+            &[Rpm::new("app", "1.0").requires("/usr/share/words/list"), words],
+            &world.signer,
+        );
+        world.extra.build(&[Rpm::new("tool+x", "1.0")], &world.signer);
+        world.put();
+        Some(world)
+    }
+
+    /// Asks for `version` of the application, and for what the other repository has.
+    fn offer(&self, version: &str) {
+        let url = self.upstream.url();
+        self.site.outside.write("vendor.asc", self.signer.public_key());
+        let line = |root: &str, package: &str| {
+            format!(
+                "    - {{baseurl: \"{url}/{root}\", packages: [\"{package}\"], arch: x86_64, \
+                 releasever: \"9\", target: el9, gpgKey: vendor.asc, repoGpgcheck: true}}\n"
+            )
+        };
+        let lines = line("base", &format!("app-{version}")) + &line("extra", "tool+x");
+        self.site.outside.write_waybill(&format!("  yum:\n{lines}"));
+    }
+
+    fn put(&self) {
+        self.base.put(&self.upstream, "/base");
+        self.extra.put(&self.upstream, "/extra");
+    }
+
+    fn dnf(&self, server: &Server, folder: &Path) -> Dnf {
+        let keys = [apt_key(server), self.signer.public_key()];
+        Dnf::new(folder, &format!("{}/yum/el9", server.url), &[&keys[0], &keys[1]])
+    }
+}
+
+fn done(finished: Finished) -> String {
+    assert_eq!(finished.exit_code, 0, "{}{}", finished.stdout, finished.stderr);
+    finished.stdout
+}
+
+/// The packages that dnf sees after it looked for newer metadata.
+fn seen(dnf: &Dnf) -> Vec<String> {
+    let names = done(dnf.run(&["-q", "--refresh", "repoquery", "--qf", "%{name}-%{version}"]));
+    names.lines().map(str::to_owned).collect()
+}
+
+/// The second that stands in the head.
+fn revision(server: &Server) -> i64 {
+    let head = server.get("/yum/el9/repodata/repomd.xml");
+    let text = String::from_utf8(head.body).unwrap();
+    let (_, rest) = text.split_once("<revision>").unwrap();
+    rest.split_once('<').unwrap().0.parse().unwrap()
+}
+
+/// Waits until a running server shows a head later than `before`.
+fn wait_for_switch(server: &Server, before: i64) -> i64 {
+    for _ in 0..100 {
+        let now = revision(server);
+        if before < now {
+            return now;
+        }
+        assert_eq!(now, before, "a head went back");
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the server did not switch\n{}", server.log());
+}
+
+#[test]
+fn dnf_installs_from_the_inside_what_two_upstreams_signed() {
+    let Some(world) = World::new() else { return };
+    world.site.carry();
+    let status = world.site.inside.status();
+    assert_eq!(status["artifacts"]["rpm"], 3 + 4, "packages and documents: {status}");
+    let server = world.site.inside.serve();
+    let folder = tempfile::tempdir().unwrap();
+    let dnf = world.dnf(&server, folder.path());
+    done(dnf.run(&["makecache"]));
+    assert_eq!(seen(&dnf), ["app-1.0", "tool+x-1.0", "words-1.0"]);
+    let listed = done(dnf.run(&["-q", "repoquery", "-l", "words"]));
+    assert_eq!(listed, "/usr/share/words/file\n/usr/share/words/list\n");
+    let changes = done(dnf.run(&["-q", "repoquery", "--changelogs", "app"]));
+    assert!(changes.contains("- Came to 1.0"), "{changes}");
+    let groups = done(dnf.run(&["group", "list"]));
+    assert!(groups.contains("core") && groups.contains("more"), "{groups}");
+    let modules = done(dnf.run(&["module", "list"]));
+    assert!(modules.contains("words") && modules.contains("[d]"), "{modules}");
+    done(dnf.run(&["install", "app", "tool+x"]));
+    for path in ["usr/share/app/file", "usr/share/words/list", "usr/share/tool+x/file"] {
+        assert!(dnf.root().join(path).is_file(), "{path}");
+    }
+    let advisories = done(dnf.run(&["updateinfo", "list", "--all"]));
+    assert!(advisories.contains("A-1"), "{advisories}");
+}
+
+#[test]
+fn dnf_takes_packages_bit_for_bit_and_refuses_what_another_key_signed() {
+    let Some(world) = World::new() else { return };
+    world.site.carry();
+    let server = world.site.inside.serve();
+    let folder = tempfile::tempdir().unwrap();
+    let dnf = world.dnf(&server, folder.path());
+    let taken = dnf.taken();
+    done(dnf.run(&["download", "--destdir", taken.to_str().unwrap(), "app", "tool+x"]));
+    for (root, name) in [("base", "app-1.0-1"), ("extra", "tool+x-1.0-1")] {
+        let path = format!("{root}/repo/Packages/{name}.noarch.rpm");
+        let upstreams = fs::read(world.site.path(&path)).unwrap();
+        let ours = fs::read(taken.join(format!("{name}.noarch.rpm"))).unwrap();
+        assert_eq!(sha256(&ours), sha256(&upstreams), "{name}");
+    }
+    let foreign = Signer::new(&world.site.path("foreign")).public_key();
+    let uri = format!("{}/yum/el9", server.url);
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let site_key = apt_key(&server);
+    let no_metadata = Dnf::new(folders[0].path(), &uri, &[&foreign]);
+    assert_ne!(no_metadata.run(&["makecache"]).exit_code, 0, "metadata of an unknown key");
+    let no_packages = Dnf::new(folders[1].path(), &uri, &[&site_key, &foreign]);
+    done(no_packages.run(&["makecache"]));
+    assert_ne!(no_packages.run(&["install", "tool+x"]).exit_code, 0, "packages of another key");
+}
+
+#[test]
+fn dnf_sees_the_older_packages_after_a_rollback_and_the_newer_again() {
+    let Some(world) = World::new() else { return };
+    world.site.carry();
+    let server = world.site.inside.serve();
+    let folder = tempfile::tempdir().unwrap();
+    let dnf = world.dnf(&server, folder.path());
+    let older = ["app-1.0", "tool+x-1.0", "words-1.0"];
+    assert_eq!(seen(&dnf), older);
+    let first = revision(&server);
+
+    world.base.build(&[Rpm::new("app", "2.0")], &world.signer);
+    world.put();
+    world.offer("2.0");
+    world.site.carry();
+    let second = wait_for_switch(&server, first);
+    // A client that has not looked again takes what its old metadata name.
+    let taken = dnf.taken();
+    done(dnf.run(&["download", "--destdir", taken.to_str().unwrap(), "words"]));
+    let newer = seen(&dnf);
+    assert!(newer.contains(&"app-2.0".to_owned()), "{newer:?}");
+
+    world.site.inside.rollback(1).unwrap();
+    let third = wait_for_switch(&server, second);
+    assert_eq!(seen(&dnf), older);
+    world.site.inside.rollback(2).unwrap();
+    wait_for_switch(&server, third);
+    assert_eq!(seen(&dnf), newer);
+    done(dnf.run(&["install", "app-2.0"]));
+}
+
+#[test]
+fn a_package_that_is_not_held_is_wanted() {
+    let Some(world) = World::new() else { return };
+    world.site.carry();
+    let server = world.site.inside.serve();
+    assert_eq!(server.get("/yum/el9/Packages/strace-6.1-1.el9.x86_64.rpm").status, 404);
+    let wants = fs::read_to_string(world.site.inside.agent.home().join("state/wants.log"));
+    let wanted = "{\"kind\":\"rpm\",\"name\":\"el9/strace-6.1-1.el9.x86_64\"}\n";
+    assert_eq!(wants.unwrap(), wanted);
+}
