@@ -278,11 +278,15 @@ impl Sight<'_> {
     }
 }
 
-/// Adds what is missing, or only the hop where it is told already.
+/// Adds what is missing, or only the hop where it is told already: of this line, or of several
+/// that ask for it together.
 fn add(all: &mut Vec<Missing>, missing: Missing, hop: &str) {
     let key = |one: &Missing| (one.kind, one.name.clone(), one.reason.clone());
     let wanted = key(&missing);
-    match all.iter_mut().find(|one| key(one) == wanted) {
+    let same = |one: &Missing| key(one) == wanted;
+    let own = all.iter().position(|one| same(one) && one.needed_by == missing.needed_by);
+    let place = own.or_else(|| all.iter().position(same));
+    match place.and_then(|place| all.get_mut(place)) {
         None => all.push(Missing { hop: Some(hop.to_owned()), ..missing }),
         Some(Missing { hop: Some(hops), .. }) if hops.contains(hop) => {}
         Some(Missing { hop: Some(hops), .. }) => hops.extend([", ", hop]),
