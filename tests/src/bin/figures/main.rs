@@ -1,10 +1,13 @@
 //! Measures what the project promises, on this machine, and prints one table.
 //!
-//! In:   the agents, built as this program is; nginx and curl where they are installed.
+//! In:   the agents, built as this program is; nginx, curl, Ansible, apt, pip and dnf where they
+//!       are installed.
 //! Out:  rows of figure, value and promise. Nothing is asserted: a clock on a busy machine
 //!       proves little, and the reader judges.
 
+mod closures;
 mod memory;
+mod resolver;
 mod throughput;
 mod unchanged;
 
@@ -16,7 +19,7 @@ use tests::{
 };
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures memory, unchanged exports and throughput")]
+#[command(about = "Measures memory, unchanged exports, throughput, the resolver and closures")]
 struct Args {
     /// Measure only this
     #[arg(long, value_name = "NAME")]
@@ -34,6 +37,8 @@ enum Figure {
     Memory,
     Unchanged,
     Throughput,
+    Resolver,
+    Closures,
 }
 
 /// One line of the table.
@@ -69,6 +74,14 @@ fn main() {
     if wanted(Figure::Throughput) {
         eprintln!("throughput: a blob of {} MiB, ours and nginx's …", args.blob_mib);
         rows.extend(throughput::measure(args.blob_mib << 20));
+    }
+    if wanted(Figure::Resolver) {
+        eprintln!("resolver: Kubespray's own question, ours and Ansible's answer …");
+        rows.extend(resolver::measure());
+    }
+    if wanted(Figure::Closures) {
+        eprintln!("closures: what apt, pip and dnf would install, and what is carried …");
+        rows.extend(closures::measure());
     }
     let mut table = Table::new();
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -132,6 +145,13 @@ impl Large {
         let outcome = Outcome::of(finished)?;
         Ok((Stick::new(&outside.stick, "prod", outcome.json.clone()), outcome))
     }
+}
+
+/// The middle value.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn mib(bytes: u64) -> String {

@@ -12,7 +12,7 @@ use tests::{
     fetch, process,
 };
 
-use super::{Content, Large, Row};
+use super::{Content, Large, Row, median};
 
 const RUNS: usize = 5;
 const GIB: f64 = (1 << 30) as f64;
@@ -104,12 +104,6 @@ fn report(targets: &[Target], len_bytes: u64) -> Vec<Row> {
         .collect();
     rows.push(Row::new("throughput: runs", format!("median of {RUNS}, alternating"), ""));
     rows
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn download(url: &str, file: &Path, home: &Path) {
