@@ -65,7 +65,8 @@ pub fn of(
             .zip(&husks)
             .with_max_len(1)
             .map(|(blob, husk)| {
-                let opened = opened.get(store, blob.id)?;
+                let open = || Ok(opened.get(store, blob.id)?);
+                let opened = opened.with_room(DeltaError::is_scratch_full, open)?;
                 let known = husk.as_ref().and_then(|bytes| Husk::decode(bytes, &opened));
                 let husk = known.unwrap_or_else(|| identify::identify(&opened, &Abilities::own()));
                 Ok((blob.id, husk.encode(), census(&opened, &husk)))

@@ -27,7 +27,7 @@ use gapferry_common::{
     pack::{PackWriter, WriteError},
     patch::Effort,
     peel::{PeelError, bases::BaseError, bases::OpenedBlobs, identify::Abilities},
-    scratch::Scratch,
+    scratch::{self, Scratch},
     store::{Index, IndexError, Store},
 };
 use gapferry_proto::{
@@ -67,6 +67,16 @@ pub enum DeltaError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Durable(#[from] DurableError),
+}
+
+impl DeltaError {
+    /// Whether the scratch space was used up, which others at work may have done.
+    pub fn is_scratch_full(&self) -> bool {
+        match self {
+            Self::Scratch(error) | Self::Peel(PeelError::Scratch(error)) => scratch::is_full(error),
+            _ => false,
+        }
+    }
 }
 
 impl From<BaseError> for DeltaError {

@@ -82,7 +82,8 @@ pub fn all(
             if recipe.bases().any(|base| !may_use(number, base)) {
                 return Ok(Some(Raw::Failed("it builds on what is not there".to_owned())));
             }
-            one(tools, &budget, &recipe, &held)
+            let is_full = DeltaError::is_scratch_full;
+            tools.opened.with_room(is_full, || one(tools, &budget, &recipe, &held))
         })
         .collect()
 }

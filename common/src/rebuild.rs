@@ -24,7 +24,7 @@ use crate::{
         encoder::Encoder,
         reseal::{self, ResealError},
     },
-    scratch::Scratch,
+    scratch::{self, Scratch},
     store::{PutError, Store},
 };
 
@@ -66,6 +66,11 @@ impl RebuildError {
             }
             _ => vec![],
         }
+    }
+
+    /// Whether the scratch space was used up, which others at work may have done.
+    pub fn is_scratch_full(&self) -> bool {
+        matches!(self, Self::Scratch(error) if scratch::is_full(error))
     }
 
     /// Whether this machine is at fault and not the export.
@@ -170,9 +175,11 @@ impl Rebuilder<'_> {
     ///
     /// [`RebuildError`]: what is no fault of this machine means that the export is refused.
     pub fn rebuild(&self, recipe: &Recipe, chunks: &mut dyn Chunks) -> Result<(), RebuildError> {
-        let mut writer = self.store.writer()?;
-        self.write(recipe, chunks, &mut writer)?;
-        Ok(writer.finish(recipe.blob)?)
+        self.opened.with_room(RebuildError::is_scratch_full, || {
+            let mut writer = self.store.writer()?;
+            self.write(recipe, chunks, &mut writer)?;
+            Ok(writer.finish(recipe.blob)?)
+        })
     }
 
     /// Writes what `recipe` gives to `out`, whose reader compares the SHA-256.

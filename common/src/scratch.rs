@@ -27,6 +27,11 @@ const MEMORY_LEN_BYTES_MAX: usize = 1 << 20;
 /// Finished streams in memory together: 48 MiB. The rest goes into files.
 const MEMORY_TOTAL_BYTES_MAX: u64 = 48 << 20;
 
+/// Whether an error means that scratch space, or the disk that it is on, is used up.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull)
+}
+
 /// A folder for scratch files, with a limit on their bytes.
 #[derive(Clone, Debug)]
 pub struct Scratch {

@@ -1,12 +1,13 @@
-//! Debian packages: one merged suite for each target.
+//! Debian packages: the suites of each target as upstream names them, and one that merges all.
 //!
 //! In:   the debs of a snapshot, each with the paragraph that upstream signed for it.
 //! Out:  `apt/<target>/dists/<suite>/<component>/binary-<arch>/Packages`, `.gz` and `.xz`, and
 //!       `Release.undated`, the head but for its date; from that the signed heads.
 //! Pure: the same debs give the same bytes, whatever order they come in.
 //!
-//! Upstream's `-updates`, `-security` and `-backports` are merged into the suite they add to, so
-//! that a node needs one line: `deb BASE/apt/<target> <suite> <component>`.
+//! A line of upstream keeps working with another base: `deb BASE/apt/<target> <suite>
+//! <component>`. A node needs one line alone for all that its target holds, from whatever
+//! repository it came: `deb BASE/apt/<target> merged main`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -21,6 +22,9 @@ use super::PublishError;
 
 /// The name of the document that becomes `Release` once it has a date.
 pub const UNDATED: &str = "Release.undated";
+
+/// The suite of each target that lists all its packages, in one component, `main`.
+pub const MERGED: &str = "merged";
 
 /// What a target's suite consists of: for each component and architecture, its paragraphs.
 type Sections<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a DebFacts>>;
@@ -39,14 +43,10 @@ pub fn address(facts: &DebFacts) -> String {
     format!("apt/{}/{}", facts.target, facts.filename)
 }
 
-/// The suite that a node names: upstream's, without the suffix of what adds to it. A flat
-/// repository (`./`) has no suite of its own and is called `flat`.
-pub fn base_suite(suite: &str) -> &str {
+/// The suite that a node names: upstream's. A flat repository (`./`) has no suite of its own and
+/// is called `flat`.
+pub fn suite(suite: &str) -> &str {
     let suite = suite.trim_start_matches("./").trim_matches('/');
-    let suite = ["-updates", "-security", "-backports"]
-        .iter()
-        .find_map(|suffix| suite.strip_suffix(suffix))
-        .unwrap_or(suite);
     if matches!(suite, "" | ".") { "flat" } else { suite }
 }
 
@@ -55,9 +55,10 @@ pub fn component(component: &str) -> &str {
     if component.is_empty() { "main" } else { component }
 }
 
-/// The folder of a suite's head: `apt/<target>/dists/<suite>`.
-pub fn suite_folder(facts: &DebFacts) -> String {
-    format!("apt/{}/dists/{}", facts.target, base_suite(&facts.suite))
+/// The folders of the heads that list a package: `apt/<target>/dists/<suite>` for upstream's suite
+/// and for the merged one.
+pub fn suite_folders(facts: &DebFacts) -> [String; 2] {
+    [suite(&facts.suite), MERGED].map(|suite| format!("apt/{}/dists/{suite}", facts.target))
 }
 
 /// Renders the documents of every target.
@@ -71,7 +72,9 @@ pub fn render(snapshot: &Snapshot) -> Result<Vec<(SafePath, Vec<u8>)>, PublishEr
         if let Facts::Deb(facts) = &artifact.facts {
             check_paragraph(artifact, facts)?;
             check_names(artifact, facts)?;
-            suites.entry((&facts.target, base_suite(&facts.suite))).or_default().push(facts);
+            for suite in [suite(&facts.suite), MERGED] {
+                suites.entry((&facts.target, suite)).or_default().push(facts);
+            }
         }
     }
     let mut documents = Vec::new();
@@ -82,7 +85,11 @@ pub fn render(snapshot: &Snapshot) -> Result<Vec<(SafePath, Vec<u8>)>, PublishEr
 }
 
 fn render_suite(target: &Target, suite: &str, debs: Vec<&DebFacts>) -> Vec<(SafePath, Vec<u8>)> {
-    let sections = sections(debs);
+    let sections = if suite == MERGED {
+        sections(debs, |_| component(""))
+    } else {
+        sections(debs, |deb| component(&deb.component))
+    };
     let mut documents = Vec::new();
     let mut listed = Vec::new();
     for ((component, arch), debs) in &sections {
@@ -106,22 +113,23 @@ fn render_suite(target: &Target, suite: &str, debs: Vec<&DebFacts>) -> Vec<(Safe
 
 /// Sorts debs into every component and architecture of the suite; packages for `all` stand in
 /// each, as apt expects of a repository that does not list `all` by itself.
-fn sections(mut debs: Vec<&DebFacts>) -> Sections<'_> {
+fn sections<'a>(
+    mut debs: Vec<&'a DebFacts>,
+    component: impl Fn(&'a DebFacts) -> &'a str,
+) -> Sections<'a> {
     debs.sort_by_key(|d| (&d.package, &d.version, &d.architecture));
     let mut archs: BTreeSet<_> =
         debs.iter().map(|d| d.architecture.as_str()).filter(|arch| *arch != "all").collect();
     if archs.is_empty() {
         archs.insert("all");
     }
-    let components: BTreeSet<_> = debs.iter().map(|d| component(&d.component)).collect();
     let mut sections = Sections::new();
-    for component in components {
+    for deb in debs {
         for arch in &archs {
-            let fits = |d: &&DebFacts| {
-                self::component(&d.component) == component
-                    && (d.architecture == *arch || d.architecture == "all")
-            };
-            sections.insert((component, *arch), debs.iter().copied().filter(fits).collect());
+            let section = sections.entry((component(deb), *arch)).or_default();
+            if deb.architecture == *arch || deb.architecture == "all" {
+                section.push(deb);
+            }
         }
     }
     sections
@@ -244,8 +252,14 @@ fn check_paragraph(artifact: &Artifact, facts: &DebFacts) -> Result<(), PublishE
 }
 
 fn check_names(artifact: &Artifact, facts: &DebFacts) -> Result<(), PublishError> {
+    let bad = |what, text: &str| {
+        Err(PublishError::Name { artifact: artifact.name.clone(), what, text: text.to_owned() })
+    };
+    if suite(&facts.suite) == MERGED {
+        return bad("suite", MERGED);
+    }
     let names = [
-        ("suite", base_suite(&facts.suite)),
+        ("suite", suite(&facts.suite)),
         ("component", component(&facts.component)),
         ("architecture", &facts.architecture),
     ];
@@ -253,8 +267,7 @@ fn check_names(artifact: &Artifact, facts: &DebFacts) -> Result<(), PublishError
         // A white space would end the name within the Release, a long one overflow a path.
         let fits = text.len() <= 128 && text.bytes().all(|b| b.is_ascii_graphic());
         if !fits || text.parse::<SafePath>().is_err() {
-            let artifact = artifact.name.clone();
-            return Err(PublishError::Name { artifact, what, text: text.to_owned() });
+            return bad(what, text);
         }
     }
     Ok(())
@@ -302,20 +315,41 @@ mod tests {
     }
 
     #[test]
-    fn suites_merge_into_one_and_packages_for_all_stand_in_every_architecture() {
+    fn each_suite_is_there_by_its_name_and_the_merged_one_has_all() {
         let documents = documents(&two_suites());
-        let packages = |arch| {
-            let path = format!("apt/bookworm/dists/bookworm/main/binary-{arch}/Packages");
+        let packages = |suite, arch| {
+            let path = format!("apt/bookworm/dists/{suite}/main/binary-{arch}/Packages");
             let text = text(&documents, &path).to_owned();
             assert!(text.ends_with("\n\n"), "{text:?}");
             let lines = text.lines().filter(|l| l.starts_with("Filename: "));
             lines.map(|l| l["Filename: pool/main/".len()..].to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(
-            packages("amd64"),
+            packages("merged", "amd64"),
             ["socat_1_amd64.deb", "socat_2_amd64.deb", "tzdata_3_all.deb"]
         );
-        assert_eq!(packages("arm64"), ["socat_1_arm64.deb", "tzdata_3_all.deb"]);
+        assert_eq!(packages("merged", "arm64"), ["socat_1_arm64.deb", "tzdata_3_all.deb"]);
+        assert_eq!(packages("bookworm", "amd64"), ["socat_1_amd64.deb"]);
+        assert_eq!(packages("bookworm", "arm64"), ["socat_1_arm64.deb"]);
+        assert_eq!(packages("bookworm-updates", "amd64"), ["socat_2_amd64.deb"]);
+        assert_eq!(packages("bookworm-security", "all"), ["tzdata_3_all.deb"]);
+    }
+
+    #[test]
+    fn components_keep_their_names_and_are_one_in_the_merged_suite() {
+        let mut docker = deb("bookworm", "docker-ce", "1", "amd64", b"docker");
+        let Facts::Deb(facts) = &mut docker.facts else { unreachable!() };
+        facts.component = "stable".to_owned();
+        let debs = [docker, deb("bookworm", "socat", "1", "amd64", b"socat")];
+        let documents = documents(&Snapshot::of(debs).unwrap());
+        let packages = |path: &str| {
+            let text = text(&documents, &format!("apt/bookworm/dists/{path}/Packages"));
+            let lines = text.lines().filter_map(|l| l.strip_prefix("Package: "));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(packages("bookworm/stable/binary-amd64"), ["docker-ce"]);
+        assert_eq!(packages("bookworm/main/binary-amd64"), ["socat"]);
+        assert_eq!(packages("merged/main/binary-amd64"), ["docker-ce", "socat"]);
     }
 
     #[test]
@@ -337,19 +371,21 @@ mod tests {
         let documents = documents(&two_suites());
         let date = "2026-11-22T21:42:03Z".parse().unwrap();
         let releases = release(&documents, date).unwrap();
-        let (path, text) = releases.first_key_value().unwrap();
-        assert_eq!((releases.len(), path.as_str()), (1, "apt/bookworm/dists/bookworm/Release"));
+        let paths: Vec<_> = releases.keys().map(SafePath::as_str).collect();
+        let suites = ["bookworm-security", "bookworm-updates", "bookworm", "merged"];
+        assert_eq!(paths, suites.map(|suite| format!("apt/bookworm/dists/{suite}/Release")));
+        let text = releases.values().next_back().unwrap();
         let (head, _) = text.split_once("SHA256:\n").unwrap();
         assert_eq!(
             head,
-            "Origin: Gapferry\nLabel: bookworm\nSuite: bookworm\nCodename: bookworm\n\
+            "Origin: Gapferry\nLabel: bookworm\nSuite: merged\nCodename: merged\n\
              Date: Sun, 22 Nov 2026 21:42:03 UTC\nArchitectures: amd64 arm64\n\
              Components: main\nAcquire-By-Hash: yes\n"
         );
         let listed = listed(text).unwrap();
         assert_eq!(listed.len(), 6);
         for Listed { path, digest, len_bytes } in listed {
-            let bytes = &documents[&format!("apt/bookworm/dists/bookworm/{path}").parse().unwrap()];
+            let bytes = &documents[&format!("apt/bookworm/dists/merged/{path}").parse().unwrap()];
             assert_eq!((Digest::of(bytes), bytes.len() as u64), (digest, len_bytes), "{path}");
         }
     }
@@ -358,7 +394,7 @@ mod tests {
     fn the_same_debs_give_the_same_bytes_and_the_compressed_forms_hold_the_plain_one() {
         let documents = documents(&two_suites());
         assert_eq!(documents, self::documents(&two_suites()));
-        let folder = "apt/bookworm/dists/bookworm/main/binary-amd64";
+        let folder = "apt/bookworm/dists/merged/main/binary-amd64";
         let plain = &documents[&format!("{folder}/Packages").parse().unwrap()];
         let mut unpacked = Vec::new();
         let xz = &documents[&format!("{folder}/Packages.xz").parse().unwrap()];
@@ -372,18 +408,23 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_is_named_without_what_adds_to_it() {
-        for (upstream, suite) in [
-            ("bookworm", "bookworm"),
-            ("bookworm-security", "bookworm"),
-            ("noble-backports", "noble"),
+    fn a_suite_has_the_name_that_upstream_gives_it() {
+        for (upstream, expected) in [
+            ("bookworm-security", "bookworm-security"),
             ("stable/updates", "stable/updates"),
             ("./", "flat"),
             ("/", "flat"),
             ("", "flat"),
         ] {
-            assert_eq!(base_suite(upstream), suite, "{upstream:?}");
+            assert_eq!(suite(upstream), expected, "{upstream:?}");
         }
+    }
+
+    #[test]
+    fn a_suite_of_upstream_that_is_called_merged_is_refused() {
+        let deb = deb("merged", "socat", "1", "amd64", b"socat");
+        let failure = render(&Snapshot::of([deb]).unwrap()).unwrap_err();
+        assert!(matches!(failure, PublishError::Name { what: "suite", .. }), "{failure}");
     }
 
     #[test]

@@ -102,8 +102,8 @@ pub struct Site {
     pub activation: u64,
     pub count_by_kind: BTreeMap<Kind, u64>,
     pub bytes: u64,
-    /// For each target, its suites with their components.
-    pub suites: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    /// The targets that have an apt repository.
+    pub apt_targets: BTreeSet<String>,
     /// Current first.
     views: Vec<View>,
     /// The signed heads, by `<target>/dists/<suite>/<name>`.
@@ -128,7 +128,7 @@ impl Site {
             activation: number,
             count_by_kind: current.snapshot.count_by_kind(),
             bytes: current.snapshot.blobs().values().sum(),
-            suites: suites(&current.snapshot),
+            apt_targets: apt_targets(&current.snapshot),
             heads: read_heads(&heads, &current.snapshot)?,
             views,
             asked: Mutex::default(),
@@ -225,7 +225,7 @@ impl View {
         let mut suites = HashSet::new();
         for artifact in generation.snapshot.artifacts() {
             if let Facts::Deb(facts) = &artifact.facts {
-                suites.insert(publish::apt::suite_folder(facts));
+                suites.extend(publish::apt::suite_folders(facts));
             }
             view.add(artifact);
         }
@@ -296,17 +296,13 @@ impl View {
     }
 }
 
-fn suites(snapshot: &Snapshot) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
-    let mut suites: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
-    for artifact in snapshot.artifacts() {
-        if let Facts::Deb(facts) = &artifact.facts {
-            let target = suites.entry(facts.target.to_string()).or_default();
-            let suite = publish::apt::base_suite(&facts.suite).to_owned();
-            let component = publish::apt::component(&facts.component).to_owned();
-            target.entry(suite).or_default().insert(component);
-        }
-    }
-    suites
+/// The targets that packages of Debian's kind are for.
+fn apt_targets(snapshot: &Snapshot) -> BTreeSet<String> {
+    let target = |artifact: &Artifact| match &artifact.facts {
+        Facts::Deb(facts) => Some(facts.target.to_string()),
+        _ => None,
+    };
+    snapshot.artifacts().filter_map(target).collect()
 }
 
 fn read_heads(folder: &Utf8Path, snapshot: &Snapshot) -> Result<HashMap<String, Bytes>, SiteError> {
@@ -314,15 +310,25 @@ fn read_heads(folder: &Utf8Path, snapshot: &Snapshot) -> Result<HashMap<String, 
     let mut seen = HashSet::new();
     for artifact in snapshot.artifacts() {
         let Facts::Deb(facts) = &artifact.facts else { continue };
-        let suite = publish::apt::suite_folder(facts);
-        if !seen.insert(suite.clone()) {
-            continue;
-        }
-        for name in ["Release", "InRelease", "Release.gpg"] {
-            let path = folder.join(&suite).join(name);
-            let bytes = std::fs::read(&path).map_err(|source| SiteError::Read { path, source })?;
-            heads.insert(format!("{}/{name}", suite.trim_start_matches("apt/")), bytes.into());
+        for suite in publish::apt::suite_folders(facts) {
+            if seen.insert(suite.clone()) {
+                read_head(folder, &suite, &mut heads)?;
+            }
         }
     }
     Ok(heads)
+}
+
+/// Reads the three forms of a suite's head.
+fn read_head(
+    folder: &Utf8Path,
+    suite: &str,
+    heads: &mut HashMap<String, Bytes>,
+) -> Result<(), SiteError> {
+    for name in ["Release", "InRelease", "Release.gpg"] {
+        let path = folder.join(suite).join(name);
+        let bytes = std::fs::read(&path).map_err(|source| SiteError::Read { path, source })?;
+        heads.insert(format!("{}/{name}", suite.trim_start_matches("apt/")), bytes.into());
+    }
+    Ok(())
 }

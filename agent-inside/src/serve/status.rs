@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::{ServeError, page};
 use super::{App, Ask, Site};
+use crate::publish::apt::MERGED;
 
 #[derive(Template)]
 #[template(path = "status.html")]
@@ -39,20 +40,14 @@ pub async fn get_key(State(app): State<Arc<App>>, _: Ask) -> Result<Response, Se
     Ok(([(header::CONTENT_TYPE, "application/pgp-keys")], app.key.clone()).into_response())
 }
 
-/// One line for each suite of each target.
+/// One line for all that a target holds.
 fn sources(site: &Site, host: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (target, suites) in &site.suites {
-        for (suite, components) in suites {
-            let components: Vec<_> = components.iter().map(String::as_str).collect();
-            lines.push(format!(
-                "deb [signed-by=/etc/apt/keyrings/gapferry.asc] http://{host}/apt/{target} \
-                 {suite} {}",
-                components.join(" ")
-            ));
-        }
-    }
-    lines
+    let line = |target| {
+        format!(
+            "deb [signed-by=/etc/apt/keyrings/gapferry.asc] http://{host}/apt/{target} {MERGED} main"
+        )
+    };
+    site.apt_targets.iter().map(line).collect()
 }
 
 /// The name by which the client reached us; a name that could not be one is not repeated, since

@@ -537,7 +537,7 @@ async fn the_status_page_names_what_is_held_and_never_repeats_a_strange_host() {
     let page = site.ask("GET", "/", &[("host", "admin.lan:8080")]).await;
     for line in [
         "deb [signed-by=/etc/apt/keyrings/gapferry.asc] \
-         http://admin.lan:8080/apt/bookworm bookworm main",
+         http://admin.lan:8080/apt/bookworm merged main",
         "pip install --index-url http://admin.lan:8080/pypi/simple/ PROJECT",
         "Generation 1, activation 1",
     ] {

@@ -136,7 +136,11 @@ fn held(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<(BlobId, Vec<LeafFacts>)
         let facts: Vec<_> = batch
             .par_iter()
             .with_max_len(1)
-            .map(|&id| Ok((id, leaves::of_base(&opened.get(store, id)?, opened.scratch())?)))
+            .map(|&id| {
+                opened.with_room(DeltaError::is_scratch_full, || {
+                    Ok((id, leaves::of_base(&opened.get(store, id)?, opened.scratch())?))
+                })
+            })
             .collect::<Result<_, DeltaError>>()?;
         for (id, facts) in &facts {
             engine.index.record_leaves(*id, &leaves::encode(facts))?;
@@ -158,7 +162,10 @@ fn list(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<Listed>, DeltaError> {
             .par_iter()
             .zip(&husks)
             .with_max_len(1)
-            .map(|(blob, husk)| list_one(tools, *blob, husk.as_deref()))
+            .map(|(blob, husk)| {
+                let list = || list_one(tools, *blob, husk.as_deref());
+                tools.opened.with_room(DeltaError::is_scratch_full, list)
+            })
             .collect::<Result<_, _>>()?;
         for (listed, husk) in listed.iter().zip(husks) {
             let id = listed.prepared.blob.id;

@@ -78,7 +78,8 @@ impl Tools<'_> {
             .par_iter()
             .with_max_len(1)
             .map(|(target, prepared, left)| {
-                let carried = self.race_one(target, catalogue)?;
+                let race = || self.race_one(target, catalogue);
+                let carried = self.opened.with_room(DeltaError::is_scratch_full, race)?;
                 if left.fetch_sub(1, Ordering::Relaxed) == 1 {
                     each(&prepared.blob);
                 }

@@ -22,7 +22,6 @@ pub struct Goods {
     pub debs: &'static [&'static str],
     /// Whether the packages are a distribution's, which expect its base system below them.
     pub debs_need_base: bool,
-    pub suite: String,
     pub architecture: String,
 }
 
@@ -96,7 +95,7 @@ impl Goods {
 
     fn fetch_debs(&self, server: &Server, folder: &Path) -> anyhow::Result<()> {
         let root = format!("{}/apt/nodes", server.url);
-        let folder_of_suite = format!("{root}/dists/{}", self.suite);
+        let folder_of_suite = format!("{root}/dists/merged");
         let index = format!("{folder_of_suite}/main/binary-{}/Packages", self.architecture);
         let listed = digests(&String::from_utf8(fetch::get(&index)?.body)?);
         for package in self.debs {
@@ -105,7 +104,7 @@ impl Goods {
         if Client::AptGet.present() {
             let key = String::from_utf8(server.get(APT_KEY_PATH).body)?;
             println!("$ apt-get update && apt-get install --download-only {}", self.debs.join(" "));
-            let mut apt = Apt::new(folder, &root, &self.suite, &key);
+            let mut apt = Apt::new(folder, &root, "merged", &key);
             if self.debs_need_base {
                 apt = apt.on_base_system();
             }

@@ -107,7 +107,6 @@ impl Crossing {
             requirements: Supply::requirements(round),
             debs: Supply::debs(round),
             debs_need_base: matches!(self.supply.apt, Apt::Machine { .. }),
-            suite: self.supply.suite().to_owned(),
             architecture: self.supply.architecture.clone(),
         };
         goods.fetch(&server, folder.path()).context("what came back is not what went in")

@@ -137,14 +137,6 @@ impl Supply {
         DEBS[usize::from(round) - 1]
     }
 
-    /// The suite that apt is asked for, and the folder it is served below.
-    pub fn suite(&self) -> &str {
-        match &self.apt {
-            Apt::Machine { suite } => suite,
-            Apt::Made(repo) => &repo.suite,
-        }
-    }
-
     /// The spec of the waybill.
     pub fn spec(&self, round: u8, upstream: &Upstream) -> String {
         let (url, host, python) = (upstream.url(), upstream.host(), &self.python);

@@ -6,8 +6,10 @@
 //!       proves little, and the reader judges.
 
 mod closures;
+mod crowd;
 mod memory;
 mod resolver;
+mod small;
 mod throughput;
 mod unchanged;
 
@@ -30,6 +32,9 @@ struct Args {
     /// Artifacts of the unchanged export
     #[arg(long, default_value_t = 10_000)]
     artifacts: u64,
+    /// Artifacts of the site that many clients ask
+    #[arg(long, default_value_t = 100_000)]
+    crowd: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -37,6 +42,8 @@ enum Figure {
     Memory,
     Unchanged,
     Throughput,
+    Small,
+    Crowd,
     Resolver,
     Closures,
 }
@@ -75,6 +82,14 @@ fn main() {
         eprintln!("throughput: a blob of {} MiB, ours and nginx's …", args.blob_mib);
         rows.extend(throughput::measure(args.blob_mib << 20));
     }
+    if wanted(Figure::Small) {
+        eprintln!("small: a thousand blobs of 64 KiB, ours and other registries' …");
+        rows.extend(small::measure());
+    }
+    if wanted(Figure::Crowd) {
+        eprintln!("crowd: {} artifacts and a thousand clients …", args.crowd);
+        rows.extend(crowd::measure(args.crowd));
+    }
     if wanted(Figure::Resolver) {
         eprintln!("resolver: Kubespray's own question, ours and Ansible's answer …");
         rows.extend(resolver::measure());
@@ -90,6 +105,12 @@ fn main() {
         table.add_row([row.figure, row.value, row.promise.to_owned()]);
     }
     println!("{table}");
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A site that asks for one large file and one image with a large layer, or only the file.
@@ -145,13 +166,6 @@ impl Large {
         let outcome = Outcome::of(finished)?;
         Ok((Stick::new(&outside.stick, "prod", outcome.json.clone()), outcome))
     }
-}
-
-/// The middle value.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn mib(bytes: u64) -> String {

@@ -21,7 +21,7 @@ pub fn measure(artifacts: u64) -> Vec<Row> {
 }
 
 /// Puts small files upstream and lists them all.
-fn waybill(upstream: &Upstream, artifacts: u64) -> String {
+pub fn waybill(upstream: &Upstream, artifacts: u64) -> String {
     let url = upstream.url();
     let lines = (0..artifacts).map(|seed| {
         let content = Content::new(seed, 1_000);
