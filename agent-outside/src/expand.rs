@@ -4,7 +4,7 @@
 //! Out:  [`Expanded`]: files, images, charts and packages with the line that wants each, and all
 //!       that is wrong. Nothing is fetched.
 
-mod kubespray;
+pub mod kubespray;
 
 use camino::Utf8Path;
 use gapferry_proto::{Kind, artifact::Method};

@@ -1,8 +1,8 @@
 //! A route: the Kubespray releases that a site goes through, one after the other.
 //!
 //! In:   `2.29→2.30→2.31` as typed, and the trees at hand with the Kubernetes each sets up.
-//! Out:  a [`Route`]; its [`Stop`]s, each with its own tree; every hop that breaks a rule.
-//! Pure: opens no tree.
+//! Out:  a [`Route`]; its [`Stop`]s, each with its own trees; every hop that breaks a rule.
+//! Pure: opens no tree. `check::route` does, and asks for all that they need.
 //!
 //! The rules: Kubespray's `docs/operations/upgrades.md` forbids to skip a minor release, patch
 //! releases may be skipped; Kubernetes' version skew policy forbids to skip a minor release of
@@ -38,22 +38,24 @@ pub struct Route {
     releases: Vec<Release>,
 }
 
-/// A tree at hand.
+/// A tree at hand, with one inventory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tree {
     /// Where it is, for people.
     pub place: String,
     pub release: Release,
-    /// `kube_version` as this tree and its inventory set it.
-    pub kube: KubeVersion,
+    /// The inventory: a cluster keeps its own from release to release.
+    pub cluster: String,
+    /// `kube_version` as this tree and its inventory set it; none when that cannot be told.
+    pub kube: Option<KubeVersion>,
 }
 
-/// One release of a route with the tree that belongs to it.
+/// One release of a route with the trees that belong to it, one a cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stop<'t> {
     pub release: Release,
-    /// None only for the first release, which the site has already.
-    pub tree: Option<&'t Tree>,
+    /// All of one release.
+    pub trees: Vec<&'t Tree>,
 }
 
 /// Why a text is no version.
@@ -75,10 +77,10 @@ pub enum RouteError {
     TooFewStops,
     #[error("the route cannot be read")]
     Version(#[from] VersionError),
-    #[error("no tree of {0} is at hand; name one under `kubespray:`")]
-    NoTree(Release),
     #[error("{release} may be {one} or {other}; write its patch release in the route")]
     TwoTrees { release: Release, one: String, other: String },
+    #[error("--tree {release}={place} cannot be used: {reason}")]
+    Unusable { release: Release, place: String, reason: String },
 }
 
 /// A hop that a rule forbids. Exit code 2: the list says what to add.
@@ -111,7 +113,7 @@ pub enum Rule {
         major = from.major, next = u32::from(from.minor) + 1
     )]
     KubeSkips { from: KubeVersion, to: KubeVersion },
-    #[error("which Kubernetes {0} set up is not known; name its tree under `kubespray:`")]
+    #[error("which Kubernetes {0} sets up is not known; say it with --tree {0}=KUBERNETES")]
     KubeUnknown(Release),
 }
 
@@ -121,50 +123,41 @@ impl Route {
         &self.releases
     }
 
-    /// The hops that break a rule of Kubespray, whatever the trees are.
-    pub fn breaks(&self) -> Vec<Break> {
-        let pairs = self.releases.windows(2).enumerate();
-        let broken = pairs.filter_map(|(i, pair)| {
-            let (from, to) = (*pair.first()?, *pair.get(1)?);
-            Some(Break { hop: i + 1, from, to, rule: release_rule(from, to)? })
-        });
-        broken.collect()
-    }
-
-    /// Gives each release its own tree; trees off the route are passed over. The first release
-    /// may go without: the site has it already.
+    /// Gives each release its own trees; trees off the route are passed over.
     ///
     /// # Errors
     ///
-    /// Every release without a tree, or with two that differ.
+    /// Every release that two trees of different patch releases may be meant by.
     pub fn with_trees<'t>(&self, trees: &'t [Tree]) -> Result<Vec<Stop<'t>>, Vec<RouteError>> {
         let mut stops = vec![];
         let mut errors = vec![];
-        for (i, &release) in self.releases.iter().enumerate() {
-            let mut fitting = trees.iter().filter(|tree| release.takes(tree.release));
-            let tree = fitting.next();
-            match (tree, fitting.find(|other| Some(*other) != tree)) {
-                (Some(one), Some(other)) => errors.push(RouteError::TwoTrees {
+        for &release in &self.releases {
+            let fitting: Vec<&Tree> =
+                trees.iter().filter(|tree| release.takes(tree.release)).collect();
+            let other = |one: &&Tree| fitting.iter().find(|tree| tree.release != one.release);
+            match fitting.first().and_then(|one| Some((one, other(one)?))) {
+                Some((one, other)) => errors.push(RouteError::TwoTrees {
                     release,
                     one: one.place.clone(),
                     other: other.place.clone(),
                 }),
-                (None, _) if i != 0 => errors.push(RouteError::NoTree(release)),
-                _ => stops.push(Stop { release, tree }),
+                None => stops.push(Stop { release, trees: fitting }),
             }
         }
         if errors.is_empty() { Ok(stops) } else { Err(errors) }
     }
 }
 
-/// The hops that break a rule, of Kubespray or of Kubernetes.
+/// The hops that break a rule, of Kubespray or of Kubernetes. Releases without a tree are held to
+/// the rules of Kubespray alone.
 pub fn breaks(stops: &[Stop<'_>]) -> Vec<Break> {
     let mut breaks = vec![];
     for (i, pair) in stops.windows(2).enumerate() {
         let [from, to] = pair else { continue };
         let (from_release, to_release) = (from.exact(), to.exact());
-        let rules = [release_rule(from_release, to_release), kube_rule(from, to)];
-        breaks.extend(rules.into_iter().flatten().map(|rule| Break {
+        let mut rules = Vec::from_iter(release_rule(from_release, to_release));
+        rules.extend(kube_rules(from, to));
+        breaks.extend(rules.into_iter().map(|rule| Break {
             hop: i + 1,
             from: from_release,
             to: to_release,
@@ -175,9 +168,9 @@ pub fn breaks(stops: &[Stop<'_>]) -> Vec<Break> {
 }
 
 impl Stop<'_> {
-    /// The release of the tree, which has a patch number.
-    fn exact(&self) -> Release {
-        self.tree.map_or(self.release, |tree| tree.release)
+    /// The release of the trees, which has a patch number.
+    pub fn exact(&self) -> Release {
+        self.trees.first().map_or(self.release, |tree| tree.release)
     }
 }
 
@@ -204,23 +197,32 @@ fn release_rule(from: Release, to: Release) -> Option<Rule> {
 /// Most releases that are named as skipped; a mistyped route may skip thousands.
 const SKIPPED_SHOWN_MAX: usize = 8;
 
-fn kube_rule(from: &Stop<'_>, to: &Stop<'_>) -> Option<Rule> {
-    let Some(Tree { kube: old, .. }) = from.tree else {
-        return Some(Rule::KubeUnknown(from.release));
-    };
-    let Some(Tree { kube: new, .. }) = to.tree else {
-        return Some(Rule::KubeUnknown(to.release));
-    };
+/// What each cluster does to its Kubernetes; one that has another inventory than before is compared
+/// with all that were there.
+fn kube_rules(from: &Stop<'_>, to: &Stop<'_>) -> Vec<Rule> {
+    let mut rules = vec![];
+    for new in &to.trees {
+        let has_own = from.trees.iter().any(|old| old.cluster == new.cluster);
+        for old in from.trees.iter().filter(|old| !has_own || old.cluster == new.cluster) {
+            rules.extend(kube_rule(old, new).filter(|rule| !rules.contains(rule)));
+        }
+    }
+    rules
+}
+
+fn kube_rule(from: &Tree, to: &Tree) -> Option<Rule> {
+    let Some(old) = from.kube else { return Some(Rule::KubeUnknown(from.release)) };
+    let Some(new) = to.kube else { return Some(Rule::KubeUnknown(to.release)) };
     if new < old {
-        return Some(Rule::KubeFalls(*old, *new));
+        return Some(Rule::KubeFalls(old, new));
     }
     let is_one_step = old.major == new.major && new.minor <= old.minor.saturating_add(1);
-    (!is_one_step).then_some(Rule::KubeSkips { from: *old, to: *new })
+    (!is_one_step).then_some(Rule::KubeSkips { from: old, to: new })
 }
 
 impl Release {
     /// Whether a tree of release `exact` is meant.
-    fn takes(self, exact: Self) -> bool {
+    pub fn takes(self, exact: Self) -> bool {
         (self.major, self.minor) == (exact.major, exact.minor)
             && (self.patch.is_none() || self.patch == exact.patch)
     }

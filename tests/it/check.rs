@@ -270,9 +270,16 @@ fn a_route_that_skips_a_minor_release_is_refused() {
     let failure = checked.run(&["check", "--route", "2.29->2.31"]).unwrap_err();
     let missing = &failure.json()["missing"][0];
     assert_eq!((failure.exit_code, &missing["kind"]), (2, &json!("hop")), "{failure:?}");
+    let kinds = |failure: &Failure| {
+        let said = failure.json();
+        let missing = said["missing"].as_array().unwrap().iter();
+        missing.map(|one| one["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Without a line that names an inventory nothing tells what a tree asks for.
+    assert_eq!(kinds(&failure), ["hop", "tree", "tree"]);
     let trees = ["--tree", "2.29.1=1.33.5", "--tree", "2.30.0=1.34.3", "--tree", "2.31.0=1.35.1"];
-    let outcome = checked.run(&[&["check", "--route", "2.29,2.30,2.31"], &trees[..]].concat());
-    assert_eq!(outcome.unwrap().json["missing"], json!([]));
+    let failure = checked.run(&[&["check", "--route", "2.29,2.30,2.31"], &trees[..]].concat());
+    assert_eq!(kinds(&failure.unwrap_err()), ["tree", "tree", "tree"]);
     let failure = checked.run(&["check", "--route", "2.29"]).unwrap_err();
     assert_eq!(failure.exit_code, 1, "{failure:?}");
 }

@@ -15,6 +15,7 @@ mod kubespray;
 mod power_cut;
 mod refusal;
 mod rollback;
+mod route;
 mod secrets;
 mod serve_helm;
 mod serve_yum;

@@ -7,6 +7,7 @@
 //! One file a consumer: `oci` pulls images, `apt`, `yum` and `pypi` install what the lines name
 //! from nothing but what is carried, `helm` renders charts and reads manifests, `file` asks for
 //! every URL. A Kubespray tree is played by all of them, for `expand` turns it into their lines.
+//! `route` plays every Kubespray release of an upgrade.
 //!
 //! What a client sees after the import is the new snapshot alone. What the inside holds now
 //! counts for bytes, not for names: an artifact that the snapshot lacks is served no longer.
@@ -19,6 +20,7 @@ pub mod helm;
 pub mod line;
 pub mod oci;
 pub mod pypi;
+pub mod route;
 pub mod yum;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +52,9 @@ pub struct Missing {
     pub in_waybill: bool,
     /// The waybill it belongs to; none where nothing tells.
     pub waybill: Option<SiteName>,
+    /// The hops of a route that need it: `2.30→2.31 target`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
 }
 
 /// Something that a consumer may ask for, and nobody can tell without the user.
@@ -99,7 +104,7 @@ pub struct Held<'a> {
     by_key: BTreeMap<(Kind, &'a str), &'a Artifact>,
     images: BTreeMap<&'a str, Vec<(&'a Artifact, &'a ImageFacts)>>,
     /// What the inside holds now, by kind and name.
-    before: BTreeSet<(Kind, &'a str)>,
+    before: BTreeMap<(Kind, &'a str), &'a Artifact>,
 }
 
 /// Checks everything.
@@ -122,8 +127,12 @@ pub fn check(ground: &Ground<'_>, orders: &[Order<'_>]) -> Report {
 
 impl Order<'_> {
     fn check(&self, ground: &Ground<'_>, report: &mut Report) {
-        let Expanded { files, images, charts, apt, yum, pypi, failures, hints, .. } =
-            expand(self.waybill, self.base);
+        self.play(ground, expand(self.waybill, self.base), report);
+    }
+
+    /// Plays the consumers of what was expanded.
+    fn play(&self, ground: &Ground<'_>, expanded: Expanded, report: &mut Report) {
+        let Expanded { files, images, charts, apt, yum, pypi, failures, hints, .. } = expanded;
         report.missing.extend(failures.iter().map(Missing::of_failure));
         file::check(ground, &files, report);
         oci::check(ground, &images, report);
@@ -152,12 +161,17 @@ impl<'a> Held<'a> {
                 held.images.entry(facts.repository.as_str()).or_default().push((artifact, facts));
             }
         }
-        held.before = before.artifacts().map(Artifact::key).collect();
+        held.before = before.artifacts().map(|artifact| (artifact.key(), artifact)).collect();
         held
     }
 
     pub fn artifacts(&self) -> impl Iterator<Item = &'a Artifact> {
         self.by_key.values().copied()
+    }
+
+    /// What it shall hold, then what it holds now.
+    pub fn all(&self) -> impl Iterator<Item = &'a Artifact> {
+        self.by_key.values().chain(self.before.values()).copied()
     }
 
     pub fn get(&self, kind: Kind, name: &str) -> Option<&'a Artifact> {
@@ -171,7 +185,7 @@ impl<'a> Held<'a> {
 
     /// What to say of something that is not there: whether it was there until now.
     fn absent(&self, kind: Kind, name: &str) -> &'static str {
-        if self.before.contains(&(kind, name)) {
+        if self.before.contains_key(&(kind, name)) {
             "the inside has it now, and would no longer after this export"
         } else {
             "the site would not have it"
@@ -194,6 +208,7 @@ impl Missing {
             line: None,
             in_waybill: false,
             waybill: None,
+            hop: None,
         }
     }
 

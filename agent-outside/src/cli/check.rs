@@ -14,11 +14,11 @@ use serde_json::json;
 
 use super::{LoadedWaybill, load_waybill};
 use crate::{
-    check::{self, Ground, Held, Line, Missing, NotProven, Order, Report, fix},
+    check::{self, Ground, Held, Line, Missing, NotProven, Order, Report, fix, route::Asked},
     home::Home,
     ledger::{Basis, Ledger},
     lock::{self, Lock},
-    route::{self, Break, KubeVersion, Release, Route, RouteError, Tree, VersionError},
+    route::{KubeVersion, Release, Route},
     snapshot,
 };
 
@@ -33,11 +33,12 @@ pub struct CheckArgs {
     /// Write the lines that are missing into the waybill
     #[arg(long)]
     fix: bool,
-    /// Check the hops of an upgrade, as 2.29,2.30,2.31
+    /// Check every hop of an upgrade, as 2.29,2.30,2.31
     #[arg(long, value_name = "RELEASES")]
     route: Option<String>,
-    /// Which Kubernetes the Kubespray tree of a release sets up, as 2.30.0=1.34.3
-    #[arg(long = "tree", value_name = "RELEASE=KUBERNETES", requires = "route")]
+    /// Where the Kubespray tree of a release is that no waybill names, as 2.30=./kubespray#v2.30.0;
+    /// or which Kubernetes a release sets up, as 2.30=1.34.3
+    #[arg(long = "tree", value_name = "RELEASE=TREE", requires = "route")]
     trees: Vec<String>,
 }
 
@@ -45,18 +46,14 @@ pub fn run(args: &CheckArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     let began = std::time::Instant::now();
     let site = super::chosen_site(home, args.site.as_ref())?;
     let ledger = Ledger::open(home.ledger(&site), &site)?;
-    let route = args.route.as_deref().map(|text| hops(text, &args.trees)).transpose()?;
+    let asked = args.route.as_deref().map(|text| asked(text, &args.trees)).transpose()?;
     let _lock = home.lock()?;
     let basis = ledger.basis()?;
-    let simulated = simulate(home, &site, &basis, args.file.as_ref())?;
-    let Simulated { mut report, orders, .. } = simulated;
+    let simulated = simulate(home, &site, &basis, args.file.as_ref(), asked.as_ref())?;
+    let Simulated { report, orders, .. } = simulated;
     let fixed = if args.fix { fixed(&report, &orders)? } else { vec![] };
-    let mut releases = vec![];
-    if let Some(hops) = route {
-        releases = hops.releases;
-        report.missing.extend(hops.broken);
-        report.not_proven.extend(hops.unknown);
-    }
+    let releases = asked.iter().flat_map(|asked| asked.route.releases());
+    let releases: Vec<String> = releases.map(ToString::to_string).collect();
     let document = json!({
         "site": site,
         "waybills": orders.iter().map(|one| &one.waybill.metadata.name).collect::<Vec<_>>(),
@@ -80,13 +77,14 @@ pub struct Simulated {
     orders: Vec<LoadedWaybill>,
 }
 
-/// Simulates the consumers of a site that holds `basis`; `file` stands for the waybill of its
-/// name.
+/// Simulates the consumers of a site that holds `basis`, and each release of a route; `file` stands
+/// for the waybill of its name.
 pub fn simulate(
     home: &Home,
     site: &SiteName,
     basis: &Basis,
     file: Option<&Utf8PathBuf>,
+    route: Option<&Asked>,
 ) -> anyhow::Result<Simulated> {
     let locks = snapshot::locks_of_site(home, site)?;
     let (orders, lost) = orders(home, &locks, file)?;
@@ -103,6 +101,12 @@ pub fn simulate(
         orders.iter().map(|one| Order { waybill: &one.waybill, base: &one.base }).collect();
     let mut report = check::check(&ground, &all);
     report.not_proven.extend(lost);
+    if let Some(asked) = route {
+        check::route::check(&ground, &all, asked, &mut report).map_err(|errors| {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Ended::new(Exit::Usage, all.join("; "))
+        })?;
+    }
     Ok(Simulated { report, snapshot, orders })
 }
 
@@ -194,61 +198,24 @@ fn write(path: &Utf8Path, text: &str) -> anyhow::Result<()> {
     durable::write(&real, text.as_bytes()).with_context(|| format!("cannot write {path}"))
 }
 
-/// What is known of a route.
-struct Hops {
-    releases: Vec<String>,
-    /// Hops that break a rule.
-    broken: Vec<Missing>,
-    /// Releases of which no tree is at hand.
-    unknown: Vec<NotProven>,
-}
-
-fn hops(text: &str, trees: &[String]) -> anyhow::Result<Hops> {
+/// A route and its trees, as typed.
+fn asked(text: &str, trees: &[String]) -> anyhow::Result<Asked> {
     let route: Route = text.parse().map_err(|e| Ended::because(Exit::Usage, "--route", e))?;
-    let trees = trees.iter().map(|text| tree(text)).collect::<Result<Vec<_>, _>>();
-    let trees = trees.map_err(|e| Ended::because(Exit::Usage, "--tree", e))?;
-    let (breaks, unknown) = match route.with_trees(&trees) {
-        Ok(stops) => (route::breaks(&stops), vec![]),
-        Err(errors) if errors.iter().all(|e| matches!(e, RouteError::NoTree(_))) => {
-            (route.breaks(), errors.iter().map(|error| unknown(&route, error)).collect())
+    let mut asked = Asked { route, trees: vec![], kubes: vec![] };
+    for text in trees {
+        let wrong = || format!("--tree {text}: write RELEASE=TREE, as 2.30=./kubespray#v2.30.0");
+        let (release, what) = text
+            .split_once('=')
+            .filter(|(_, what)| !what.is_empty())
+            .ok_or_else(|| Ended::new(Exit::Usage, wrong()))?;
+        let release: Release =
+            release.parse().map_err(|e| Ended::because(Exit::Usage, wrong(), e))?;
+        match what.parse::<KubeVersion>() {
+            Ok(kube) => asked.kubes.push((release, kube)),
+            Err(_) => asked.trees.push((release, what.to_owned())),
         }
-        Err(errors) => {
-            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            return Err(Ended::new(Exit::Usage, all.join("; ")).into());
-        }
-    };
-    Ok(Hops {
-        releases: route.releases().iter().map(ToString::to_string).collect(),
-        broken: breaks.iter().map(missing_hop).collect(),
-        unknown,
-    })
-}
-
-fn tree(text: &str) -> Result<Tree, VersionError> {
-    let (release, kube) = text.split_once('=').unwrap_or((text, ""));
-    let (release, kube): (Release, KubeVersion) = (release.parse()?, kube.parse()?);
-    Ok(Tree { place: format!("--tree {text}"), release, kube })
-}
-
-fn missing_hop(broken: &Break) -> Missing {
-    Missing {
-        kind: "hop",
-        name: format!("{}→{}", broken.from, broken.to),
-        needed_by: format!("hop {} of the route", broken.hop),
-        reason: broken.rule.to_string(),
-        line: None,
-        in_waybill: false,
-        waybill: None,
     }
-}
-
-fn unknown(route: &Route, error: &RouteError) -> NotProven {
-    NotProven {
-        kind: "hop",
-        name: route.to_string(),
-        needed_by: "the route".to_owned(),
-        reason: format!("{error}; its rules for Kubernetes are not checked: name it with --tree"),
-    }
+    Ok(asked)
 }
 
 fn text(report: &Report, site: &SiteName, fixed: &[Utf8PathBuf]) -> String {
@@ -286,8 +253,9 @@ pub fn missing_text(missing: &[&Missing], site: &SiteName) -> String {
     }
     let mut text = format!("Missing at {site}:\n");
     for one in missing {
-        let Missing { kind, name, needed_by, reason, line, in_waybill, .. } = one;
-        text.push_str(&format!("  {kind} {name} ({needed_by}): {reason}\n"));
+        let Missing { kind, name, needed_by, reason, line, in_waybill, hop, .. } = one;
+        let hop = hop.as_ref().map(|hop| format!("{hop}; ")).unwrap_or_default();
+        text.push_str(&format!("  {kind} {name} ({hop}{needed_by}): {reason}\n"));
         match line {
             _ if *in_waybill => text.push_str("    run `gapferry-outside sync`\n"),
             Some(line) => text.push_str(&format!("    {line}\n")),

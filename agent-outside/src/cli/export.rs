@@ -55,7 +55,7 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     let ledger = Ledger::open(home.ledger(&site), &site)?;
     let _lock = home.lock()?;
     let basis = if args.full { Basis::default() } else { ledger.basis()? };
-    let Simulated { report, snapshot: mut wanted, .. } = simulate(home, &site, &basis, None)?;
+    let Simulated { report, snapshot: mut wanted, .. } = simulate(home, &site, &basis, None, None)?;
     let (gaps, missing) = report.accept(&args.accept_missing);
     say_unknown(global, &report, &args.accept_missing);
     if !gaps.is_empty() {

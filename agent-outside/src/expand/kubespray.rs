@@ -40,21 +40,26 @@ impl Expanded {
     pub(super) fn add_kubespray(&mut self, index: usize, line: &KubesprayLine, base: &Utf8Path) {
         let label = format!("spec.kubespray[{index}]");
         let question = question(line, base);
-        let answer = match question.answer() {
-            Ok(answer) => answer,
-            Err(error) => return self.fail(ArtifactKind::File, Utf8Path::new(&label), error),
-        };
-        let mut expansion = Expansion {
-            line,
-            label,
-            nodes: question.nodes,
-            systems: BTreeMap::new(),
-            requirements: BTreeSet::new(),
-            into: self,
-        };
-        expansion.problems(&answer);
+        match question.answer() {
+            Ok(answer) => self.add_answer(label, line, question.nodes, &answer),
+            Err(error) => self.fail(ArtifactKind::File, Utf8Path::new(&label), error),
+        }
+    }
+
+    /// What an answer to the question of `line` means.
+    pub fn of_answer(label: String, line: &KubesprayLine, nodes: Nodes, answer: &Answer) -> Self {
+        let mut expanded = Self::default();
+        expanded.add_answer(label, line, nodes, answer);
+        expanded.join_images();
+        expanded
+    }
+
+    fn add_answer(&mut self, label: String, line: &KubesprayLine, nodes: Nodes, answer: &Answer) {
+        let (systems, requirements) = (BTreeMap::new(), BTreeSet::new());
+        let mut expansion = Expansion { line, label, nodes, systems, requirements, into: self };
+        expansion.problems(answer);
         expansion.unknown(&answer.hosts);
-        expansion.rows(&answer);
+        expansion.rows(answer);
         answer.supplement.items.iter().for_each(|item| expansion.item(item));
         expansion.packages();
         expansion.python(&answer.supplement.python);

@@ -133,6 +133,14 @@ impl Cluster {
         self.envs.borrow_mut().retain(|(name, _), _| name != host);
     }
 
+    /// `kube_version` as the first machine of the control plane sees it.
+    pub fn kube_version(&self) -> Option<String> {
+        let mut control = self.inventory.members("kube_control_plane");
+        control.sort();
+        let host = self.host(control.iter().find(|host| self.has_facts(host))?)?;
+        host.text("{{ kube_version }}").ok()
+    }
+
     /// One host, seen from the play that downloads.
     pub fn host(&self, name: &str) -> Option<Host<'_>> {
         let play = self.play_with("download").map(|p| p.roles.clone());
@@ -338,7 +346,7 @@ fn check_release(tree: &Tree) -> Result<(), Problem> {
 }
 
 /// The version in galaxy.yml, such as `2.30.0`.
-pub(crate) fn release(tree: &Tree) -> Option<String> {
+pub fn release(tree: &Tree) -> Option<String> {
     let document = yaml_of(tree, "galaxy.yml")?;
     document.as_map()?.get_str("version").map(Val::text)
 }

@@ -37,7 +37,7 @@ mod value;
 mod vars;
 mod yaml;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, release};
 pub use explain::{Kind, Resolved, Row};
 pub use inventory::Inventory;
 pub use nodes::{Node, Nodes};

@@ -33,6 +33,8 @@ pub struct Answer {
     pub hosts: Vec<String>,
     /// Names the tree that was read, for the export.
     pub tree_digest: String,
+    /// Which Kubernetes the control plane gets; none when that cannot be told.
+    pub kube_version: Option<String>,
 }
 
 /// Why there is no answer.
@@ -52,16 +54,34 @@ impl Question {
     /// [`QuestionError`]: what leaves nothing to evaluate. Problems of single variables stand in
     /// the answer.
     pub fn answer(&self) -> Result<Answer, QuestionError> {
-        let tree = Arc::new(match self.tree.rsplit_once('#') {
-            Some((clone, tag)) => Tree::from_clone(Path::new(clone), tag)?,
-            None => Tree::open(Path::new(&self.tree))?,
-        });
+        self.answer_from(&Arc::new(read_tree(&self.tree)?))
+    }
+
+    /// Answers from a tree that was read already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Question::answer`].
+    pub fn answer_from(&self, tree: &Arc<Tree>) -> Result<Answer, QuestionError> {
         let inventory = Inventory::open(&self.inventory)?;
         let base = Path::new(&self.base);
         let cluster = Cluster::new(tree.clone(), inventory, &self.extra, base, self.nodes.clone())?;
         let resolved = resolve(&cluster);
-        let supplement = supplement::supplement(&*tree, &cluster, &self.admin)?;
+        let supplement = supplement::supplement(&**tree, &cluster, &self.admin)?;
         let hosts = supplement::Evaluate::hosts(&cluster);
-        Ok(Answer { resolved, supplement, hosts, tree_digest: tree.digest_hex() })
+        let kube_version = cluster.kube_version();
+        Ok(Answer { resolved, supplement, hosts, tree_digest: tree.digest_hex(), kube_version })
+    }
+}
+
+/// Reads a tree: a folder, a tarball, or `CLONE#TAG`.
+///
+/// # Errors
+///
+/// As [`Tree::open`] and [`Tree::from_clone`].
+pub fn read_tree(place: &str) -> Result<Tree, Problem> {
+    match place.rsplit_once('#') {
+        Some((clone, tag)) => Tree::from_clone(Path::new(clone), tag),
+        None => Tree::open(Path::new(place)),
     }
 }

@@ -4,12 +4,18 @@ fn tree(release: &str, kube: &str) -> Tree {
     Tree {
         place: format!("./kubespray-{release}"),
         release: release.parse().unwrap(),
-        kube: kube.parse().unwrap(),
+        cluster: "hosts.yaml".to_owned(),
+        kube: kube.parse().ok(),
     }
 }
 
 fn route(text: &str) -> Route {
     text.parse().unwrap()
+}
+
+/// What breaks on the way when no tree is at hand.
+fn bare(text: &str) -> Vec<Break> {
+    breaks(&route(text).with_trees(&[]).unwrap())
 }
 
 /// What breaks on the way through trees of these releases, one a release.
@@ -109,14 +115,14 @@ fn a_skipped_repeated_or_descending_release_is_named_with_its_hop() {
         ("3.0→2.31", vec!["3.0 → 2.31: the route goes back, which Kubespray does not"]),
         ("2.31→3.0", vec!["2.31 → 3.0: the major release changes, and no rule says how"]),
     ] {
-        let found: Vec<_> = route(text).breaks().iter().map(ToString::to_string).collect();
+        let found: Vec<_> = bare(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, expected, "{text}");
     }
-    let hops: Vec<_> = route("2.29,2.30,2.29,2.31").breaks().iter().map(|b| b.hop).collect();
+    let hops: Vec<_> = bare("2.29,2.30,2.29,2.31").iter().map(|b| b.hop).collect();
     assert_eq!(hops, [2, 3]);
     let far =
         Rule::Skipped((2..10).map(|minor| Release { major: 2, minor, patch: None }).collect());
-    assert_eq!(route("2.1,2.65535").breaks()[0].rule, far);
+    assert_eq!(bare("2.1,2.65535")[0].rule, far);
 }
 
 #[test]
@@ -154,42 +160,61 @@ fn kubernetes_rises_by_one_minor_release_a_hop_at_most() {
 }
 
 #[test]
-fn each_release_has_its_own_tree_and_the_first_may_go_without() {
-    let trees = [tree("2.31.0", "1.35.4"), tree("2.30.0", "1.34.3")];
-    let whole = route("2.29→2.30→2.31");
-    let stops = whole.with_trees(&trees).unwrap();
-    let releases = whole.releases();
-    let expected = [
-        Stop { release: releases[0], tree: None },
-        Stop { release: releases[1], tree: Some(&trees[1]) },
-        Stop { release: releases[2], tree: Some(&trees[0]) },
-    ];
-    assert_eq!(stops, expected);
-    let unknown = Break {
-        hop: 1,
-        from: releases[0],
-        to: trees[1].release,
-        rule: Rule::KubeUnknown(releases[0]),
-    };
-    assert_eq!(breaks(&stops), [unknown]);
+fn a_kubernetes_that_cannot_be_told_is_named() {
+    let unknown = found(&[("2.30.0", "devel"), ("2.31.0", "1.35.4")]);
+    let expected = "2.30.0 → 2.31.0: which Kubernetes 2.30.0 sets up is not known; \
+                    say it with --tree 2.30.0=KUBERNETES";
+    assert_eq!(unknown, [expected]);
 }
 
 #[test]
-fn missing_and_double_trees_are_all_told() {
+fn each_cluster_is_held_to_the_rules_on_its_own() {
+    let of = |cluster: &str, release, kube| {
+        let cluster = cluster.to_owned();
+        Tree { cluster, ..tree(release, kube) }
+    };
+    let trees = [
+        of("a", "2.30.0", "1.33.7"),
+        of("b", "2.30.0", "1.34.3"),
+        of("a", "2.31.0", "1.34.3"),
+        of("b", "2.31.0", "1.35.4"),
+    ];
+    let rules = |trees: &[Tree]| {
+        let route = route("2.30→2.31");
+        let found = breaks(&route.with_trees(trees).unwrap());
+        found.into_iter().map(|one| one.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(rules(&trees), []);
+    let mut moved = trees;
+    moved[3].cluster = "c".to_owned();
+    let [from, to] = ["1.33.7", "1.35.4"].map(|kube| kube.parse().unwrap());
+    assert_eq!(rules(&moved), [Rule::KubeSkips { from, to }]);
+}
+
+#[test]
+fn each_release_has_its_own_trees_and_may_go_without() {
+    let trees = [tree("2.31.0", "1.35.4"), tree("2.30.0", "1.34.3"), tree("2.27.0", "1.31.4")];
+    let whole = route("2.29→2.30→2.31");
+    let stops = whole.with_trees(&trees).unwrap();
+    let [first, second, third] = [0, 1, 2].map(|n| whole.releases()[n]);
+    let expected = [
+        Stop { release: first, trees: vec![] },
+        Stop { release: second, trees: vec![&trees[1]] },
+        Stop { release: third, trees: vec![&trees[0]] },
+    ];
+    assert_eq!(stops, expected);
+    assert_eq!(breaks(&stops), []);
+}
+
+#[test]
+fn a_release_that_two_trees_may_be_meant_by_is_told() {
     let trees = [tree("2.29.0", "1.33.5"), tree("2.29.1", "1.33.7"), tree("2.27.0", "1.31.4")];
     let errors = route("2.28→2.29→2.30").with_trees(&trees).unwrap_err();
-    let release = |minor| Release { major: 2, minor, patch: None };
-    let place = |n: usize| trees[n].place.clone();
-    let expected = [
-        RouteError::TwoTrees { release: release(29), one: place(0), other: place(1) },
-        RouteError::NoTree(release(30)),
-    ];
-    assert_eq!(errors, expected);
+    let release = Release { major: 2, minor: 29, patch: None };
+    let [one, other] = [0, 1].map(|n: usize| trees[n].place.clone());
+    assert_eq!(errors, [RouteError::TwoTrees { release, one, other }]);
     let same = [trees[0].clone(), trees[0].clone()];
     assert!(route("2.28→2.29").with_trees(&same).is_ok());
     let exact = route("2.28.1→2.29.0→2.29.1").with_trees(&trees[..2]).unwrap();
-    assert_eq!(
-        exact.iter().map(|stop| stop.tree.is_some()).collect::<Vec<_>>(),
-        [false, true, true]
-    );
+    assert_eq!(exact.iter().map(|stop| stop.trees.len()).collect::<Vec<_>>(), [0, 1, 1]);
 }

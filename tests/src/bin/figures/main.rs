@@ -1,11 +1,14 @@
 //! Measures what the project promises, on this machine, and prints one table.
 //!
-//! In:   the agents, built as this program is; nginx and curl where they are installed.
+//! In:   the agents, built as this program is; nginx, curl, Ansible, apt, pip and dnf where they
+//!       are installed.
 //! Out:  rows of figure, value and promise. Nothing is asserted: a clock on a busy machine
 //!       proves little, and the reader judges.
 
+mod closures;
 mod crowd;
 mod memory;
+mod resolver;
 mod small;
 mod throughput;
 mod unchanged;
@@ -18,7 +21,7 @@ use tests::{
 };
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures memory, unchanged exports and throughput")]
+#[command(about = "Measures memory, unchanged exports, throughput, the resolver and closures")]
 struct Args {
     /// Measure only this
     #[arg(long, value_name = "NAME")]
@@ -41,6 +44,8 @@ enum Figure {
     Throughput,
     Small,
     Crowd,
+    Resolver,
+    Closures,
 }
 
 /// One line of the table.
@@ -84,6 +89,14 @@ fn main() {
     if wanted(Figure::Crowd) {
         eprintln!("crowd: {} artifacts and a thousand clients …", args.crowd);
         rows.extend(crowd::measure(args.crowd));
+    }
+    if wanted(Figure::Resolver) {
+        eprintln!("resolver: Kubespray's own question, ours and Ansible's answer …");
+        rows.extend(resolver::measure());
+    }
+    if wanted(Figure::Closures) {
+        eprintln!("closures: what apt, pip and dnf would install, and what is carried …");
+        rows.extend(closures::measure());
     }
     let mut table = Table::new();
     table.set_content_arrangement(ContentArrangement::Dynamic);
