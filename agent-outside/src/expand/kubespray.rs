@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 use data_encoding::HEXLOWER;
-use gapferry_proto::{Digest, Kind as ArtifactKind, artifact::Method};
+use gapferry_proto::{Digest, Kind as ArtifactKind, KubesprayTree, artifact::Method};
 
 use super::Expanded;
 use crate::{
@@ -44,6 +44,8 @@ impl Expanded {
             Ok(answer) => answer,
             Err(error) => return self.fail(ArtifactKind::File, Utf8Path::new(&label), error),
         };
+        let version = answer.supplement.version.clone();
+        self.trees.push(KubesprayTree { version, tree: answer.tree_digest });
         let mut expansion = Expansion {
             line,
             label,

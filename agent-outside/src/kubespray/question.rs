@@ -5,6 +5,8 @@
 
 use std::{path::Path, sync::Arc};
 
+use gapferry_proto::Digest;
+
 use super::{
     Cluster, Inventory, Nodes, Problem, Resolved, Tree, resolve,
     supplement::{self, Admin, Refusal, Supplement},
@@ -32,7 +34,7 @@ pub struct Answer {
     /// Every host of the inventory.
     pub hosts: Vec<String>,
     /// Names the tree that was read, for the export.
-    pub tree_digest: String,
+    pub tree_digest: Digest,
 }
 
 /// Why there is no answer.
@@ -52,16 +54,38 @@ impl Question {
     /// [`QuestionError`]: what leaves nothing to evaluate. Problems of single variables stand in
     /// the answer.
     pub fn answer(&self) -> Result<Answer, QuestionError> {
-        let tree = Arc::new(match self.tree.rsplit_once('#') {
-            Some((clone, tag)) => Tree::from_clone(Path::new(clone), tag)?,
-            None => Tree::open(Path::new(&self.tree))?,
-        });
+        let tree = Arc::new(self.open_tree()?);
         let inventory = Inventory::open(&self.inventory)?;
         let base = Path::new(&self.base);
         let cluster = Cluster::new(tree.clone(), inventory, &self.extra, base, self.nodes.clone())?;
         let resolved = resolve(&cluster);
         let supplement = supplement::supplement(&*tree, &cluster, &self.admin)?;
         let hosts = supplement::Evaluate::hosts(&cluster);
-        Ok(Answer { resolved, supplement, hosts, tree_digest: tree.digest_hex() })
+        Ok(Answer { resolved, supplement, hosts, tree_digest: tree.digest() })
+    }
+
+    /// [`Tree::digest`] of the tree.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::open`].
+    pub fn tree_digest(&self) -> Result<Digest, Problem> {
+        Ok(self.open_tree()?.digest())
+    }
+
+    /// [`Inventory::digest`] of the inventory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inventory::open`].
+    pub fn inventory_digest(&self) -> Result<Digest, Problem> {
+        Ok(Inventory::open(&self.inventory)?.digest())
+    }
+
+    fn open_tree(&self) -> Result<Tree, Problem> {
+        match self.tree.rsplit_once('#') {
+            Some((clone, tag)) => Tree::from_clone(Path::new(clone), tag),
+            None => Tree::open(Path::new(&self.tree)),
+        }
     }
 }

@@ -22,6 +22,7 @@ pub mod mirrors;
 pub mod modules;
 pub mod pick;
 pub mod primary;
+pub mod reach;
 pub mod repomd;
 pub mod resolve;
 pub mod rich;
@@ -35,4 +36,5 @@ pub mod unpack;
 pub mod updateinfo;
 pub mod xml;
 
+pub use reach::reach;
 pub use resolve::resolve;

@@ -126,7 +126,12 @@ fn configuration(label: &str, error: impl std::error::Error + Send + Sync + 'sta
     Failure::new(Kind::Rpm, label, Verdict::Configuration, error)
 }
 
-fn sources(
+/// The repositories that a line means; `root` is `/`.
+///
+/// # Errors
+///
+/// [`settings::SettingsError`].
+pub fn sources(
     root: &Utf8Path,
     line: &YumLine,
     base: &Utf8Path,
