@@ -139,7 +139,7 @@ fn file_digest(path: &Utf8Path) -> io::Result<Digest> {
 mod tests {
     use super::*;
 
-    const SPEC: &str = "\
+    const SPEC: &str = "
   lists: {files: f.list}
   pypi: [{requirements: ./r/one.txt, python: ['3.12']}]
   apt: [{suite: s, architectures: [amd64], packages: [a], signedBy: keys/a, installed: dpkg.txt}]

@@ -214,3 +214,52 @@ impl Joined {
         self.failures.extend(found.failures);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gapferry_proto::{
+        Digest,
+        artifact::{Evidence, FileFacts},
+    };
+
+    use super::*;
+
+    fn file(name: &str, method: Method) -> Artifact {
+        Artifact {
+            name: name.to_owned(),
+            facts: Facts::File(FileFacts { path: name.parse().unwrap() }),
+            blobs: vec![BlobRef { id: BlobId::of(name.as_bytes()), len_bytes: 1 }],
+            origin: format!("https://{name}"),
+            evidence: Evidence { method, by: String::new(), digest: None },
+            wanted: vec![],
+        }
+    }
+
+    #[test]
+    fn a_pin_is_lifted_by_path_or_url_and_a_name_that_has_none_is_told() {
+        let lock = Lock {
+            format: 1,
+            waybill: "w".parse().unwrap(),
+            waybill_sha256: Digest::of(b""),
+            sites: vec![],
+            keep: 1,
+            inputs: None,
+            kubespray: vec![],
+            artifacts: vec![
+                file("h/a", Method::Transport),
+                file("h/b", Method::Transport),
+                file("h/c", Method::Waybill),
+            ],
+            assumed: None,
+        };
+        let known = |refresh: &[&str]| {
+            let refresh: Vec<String> = refresh.iter().map(|&name| name.to_owned()).collect();
+            known(&lock, &refresh).map(|known| known.into_keys().collect::<Vec<_>>())
+        };
+        assert_eq!(known(&[]).unwrap(), ["https://h/a", "https://h/b"]);
+        assert_eq!(known(&["h/a"]).unwrap(), ["https://h/b"]);
+        assert_eq!(known(&["https://h/b", "h/a"]).unwrap(), Vec::<String>::new());
+        let said = known(&["h/a", "h/c"]).unwrap_err().to_string();
+        assert_eq!(said, "no file is pinned as h/c; pinned are h/a, h/b");
+    }
+}

@@ -217,24 +217,8 @@ async fn fetch_from(
     if signer.is_none() && source.trust.signed_list {
         return Err(FetchError::Unsigned);
     }
-    let is_tls = |url: &Url| http.is_tls(url, Space::Web);
-    // What a mirror of the configuration's gives without TLS is taken, and vouched for by nobody.
-    let is_accepted = |url: &Url| url.scheme() == "https";
-    let list_of = |is: &dyn Fn(&Url) -> bool| match &source.place {
-        Place::Roots(_) => true,
-        Place::Mirrorlist(url) | Place::Metalink(url) => is(url),
-    };
     let metalink = metalink.map(|(url, _)| url);
-    let vouched = match (signer, metalink.filter(|url| is_tls(url))) {
-        (Some(key), _) => Vouched::Key(key),
-        (None, Some(url)) => Vouched::Metalink(url.clone()),
-        // A mirror of a list that anybody may have written vouches for itself alone.
-        (None, None) if is_tls(root) && list_of(&is_tls) => Vouched::Tls(root.clone()),
-        (None, None) if metalink.is_some_and(is_accepted) => Vouched::Nobody,
-        (None, None) if is_accepted(root) && list_of(&is_accepted) => Vouched::Nobody,
-        (None, None) if source.trust.anyone => Vouched::Nobody,
-        (None, None) => return Err(FetchError::Unvouched),
-    };
+    let vouched = vouched(http, source, root, signer, metalink)?;
     let repomd = Repomd::parse(&list).map_err(FetchError::Repomd)?;
     let mut documents = BTreeMap::new();
     for kind in DOCUMENTS {
@@ -242,6 +226,34 @@ async fn fetch_from(
         documents.extend(bytes.map(|bytes| (kind.to_owned(), bytes)));
     }
     Ok((vouched, repomd, documents))
+}
+
+/// Who vouches for a list that came from `root`.
+///
+/// TLS counts for where it really came from. What a mirror of the configuration's gives without is
+/// taken, as everywhere, and vouched for by nobody.
+fn vouched(
+    http: &Http,
+    source: &Source,
+    root: &Url,
+    signer: Option<String>,
+    metalink: Option<&Url>,
+) -> Result<Vouched, FetchError> {
+    let is_tls = |url: &Url| http.is_tls(url, Space::Web);
+    let is_named_tls = |url: &Url| url.scheme() == "https";
+    // A mirror of a list that anybody may have written vouches for itself alone.
+    let is_trusted = |is: &dyn Fn(&Url) -> bool| match &source.place {
+        Place::Roots(_) => is(root),
+        Place::Mirrorlist(url) | Place::Metalink(url) => is(root) && is(url),
+    };
+    match (signer, metalink) {
+        (Some(key), _) => Ok(Vouched::Key(key)),
+        (None, Some(url)) if is_tls(url) => Ok(Vouched::Metalink(url.clone())),
+        (None, _) if is_trusted(&is_tls) => Ok(Vouched::Tls(root.clone())),
+        (None, Some(url)) if is_named_tls(url) => Ok(Vouched::Nobody),
+        (None, _) if is_trusted(&is_named_tls) || source.trust.anyone => Ok(Vouched::Nobody),
+        (None, _) => Err(FetchError::Unvouched),
+    }
 }
 
 /// The fingerprint of the key that signed a list; `None` when it is not signed at all.
@@ -310,4 +322,88 @@ fn read_key_file(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     file.take(limits::KEYRING_LEN_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{
+        http::{Mirror, Network, TlsFiles, upstream::client},
+        yum::settings::{PRIORITY, Trust},
+    };
+
+    fn source(place: Place, anyone: bool) -> Source {
+        Source {
+            id: "a".to_owned(),
+            place,
+            trust: Trust { keys: Vec::new(), signed_list: false, anyone },
+            tls: TlsFiles::default(),
+            priority: PRIORITY,
+            exclude: Vec::new(),
+            include: Vec::new(),
+            module_hotfixes: false,
+            login: None,
+        }
+    }
+
+    #[test]
+    fn tls_vouches_where_it_was_and_a_mirror_without_it_for_nothing() {
+        let url = |text: &str| -> Url { text.parse().unwrap() };
+        let mirror = |from, to| Mirror { from: url(from), to: url(to) };
+        let http = client(Network {
+            mirrors: vec![
+                mirror("https://plain.example", "http://mirror.lan"),
+                mirror("https://safe.example", "https://mirror.lan"),
+            ],
+            ..Network::default()
+        });
+        let tls = |text: &str| Some(Vouched::Tls(url(text)));
+        let roots = |text: &str| Place::Roots(vec![url(text)]);
+        let (own, plain) = ("https://r.example/", "https://plain.example/");
+        let list = |text: &str| Place::Mirrorlist(url(text));
+        for (place, root, metalink, anyone, expected) in [
+            (roots(own), own, None, false, tls(own)),
+            (
+                roots("https://safe.example/"),
+                "https://safe.example/",
+                None,
+                false,
+                tls("https://safe.example/"),
+            ),
+            (roots(plain), plain, None, false, Some(Vouched::Nobody)),
+            (roots("http://r.example/"), "http://r.example/", None, false, None),
+            (roots("http://r.example/"), "http://r.example/", None, true, Some(Vouched::Nobody)),
+            (list(own), own, None, false, tls(own)),
+            (list("http://l.example/"), own, None, false, None),
+            (list(plain), own, None, false, Some(Vouched::Nobody)),
+            (
+                Place::Metalink(url(own)),
+                "http://m.example/",
+                Some(own),
+                false,
+                Some(Vouched::Metalink(url(own))),
+            ),
+            (
+                Place::Metalink(url(plain)),
+                "http://m.example/",
+                Some(plain),
+                false,
+                Some(Vouched::Nobody),
+            ),
+            (
+                Place::Metalink(url("http://l.example/")),
+                own,
+                Some("http://l.example/"),
+                false,
+                None,
+            ),
+        ] {
+            let metalink = metalink.map(url);
+            let source = source(place, anyone);
+            let said = vouched(&http, &source, &url(root), None, metalink.as_ref()).ok();
+            assert_eq!(said, expected, "{root} {:?}", source.place);
+            let signed = vouched(&http, &source, &url(root), Some("f".to_owned()), None).unwrap();
+            assert_eq!(signed, Vouched::Key("f".to_owned()));
+        }
+    }
 }
