@@ -31,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 pub use self::{
-    access::{Access, AccessError, TlsFiles, is_refused_by_tls},
+    access::{Access, AccessError, TlsFiles, is_refused_by_tls, is_tls_alert},
     credentials::basic,
     download::Download,
     error::HttpError,
@@ -398,7 +398,7 @@ impl Http {
         url: &Redacted,
         insist: bool,
     ) -> Result<(Response, Option<Arc<str>>), Failed> {
-        if let Some(access::Presented { client, what }) = tls {
+        if let Some(access::Presented { client, has_certificate, what }) = tls {
             let request = client.request(method.clone(), target).headers(headers.clone());
             let response = match request.send().await {
                 Ok(response) => response,
@@ -408,7 +408,7 @@ impl Http {
                 Err(error) => return Err(Failed::sending(url.clone(), error, insist)),
             };
             let Some(elsewhere) = access::sent_elsewhere(&response) else {
-                return Ok((response, Some(Arc::clone(what))));
+                return Ok((response, has_certificate.then(|| Arc::clone(what))));
             };
             headers.remove(header::AUTHORIZATION);
             target = elsewhere;

@@ -59,10 +59,12 @@ pub struct Access {
     tls: Option<Presented>,
 }
 
-/// A client that presents a certificate, and the files behind it, for errors.
+/// A client with TLS files of its own, and their names, for errors.
 #[derive(Clone)]
 pub(super) struct Presented {
     pub client: Client,
+    /// Whether it presents a certificate, or only trusts another authority.
+    pub has_certificate: bool,
     pub what: Arc<str>,
 }
 
@@ -123,7 +125,8 @@ impl Http {
                 builder = builder.identity(identity);
             }
         }
-        Ok(Presented { client: builder.build().map_err(failed)?, what })
+        let has_certificate = files.certificate.is_some();
+        Ok(Presented { client: builder.build().map_err(failed)?, has_certificate, what })
     }
 }
 
@@ -146,16 +149,20 @@ impl Access {
 /// Whether an error says that one side of a TLS connection refused the other's certificate: no
 /// second try mends that.
 pub fn is_refused_by_tls(error: &reqwest::Error) -> bool {
-    let mut next: Option<&dyn Error> = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        let is_alert = text.contains("received fatal alert") && !text.contains("InternalError");
-        if is_alert || text.contains("invalid peer certificate") {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    is_tls_alert(error) || causes(error).any(|cause| cause.contains("invalid peer certificate"))
+}
+
+/// Whether an error is an alert with which the server ended a TLS connection.
+pub fn is_tls_alert(error: &reqwest::Error) -> bool {
+    let is_alert =
+        |cause: String| cause.contains("received fatal alert") && !cause.contains("InternalError");
+    causes(error).any(is_alert)
+}
+
+/// An error and its causes as text: their types are those of a library behind reqwest.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = String> {
+    let first: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(first), |&error| error.source()).map(ToString::to_string)
 }
 
 /// Where a response sends us whose redirect a client with a certificate did not follow.
@@ -337,7 +344,7 @@ mod tests {
         let upstream = Upstream::start(|_| StatusCode::FORBIDDEN.into_response()).await;
         let http = client(Network::default());
         let what: Arc<str> = "sslclientcert /c".into();
-        let tls = Some(Presented { client: Client::new(), what });
+        let tls = Some(Presented { client: Client::new(), has_certificate: true, what });
         let http = http.with_access([Access { roots: vec![upstream.at("/")], login: None, tls }]);
         let error = http.get(&upstream.at("/a"), None, 9).await.unwrap_err();
         assert!(matches!(error, HttpError::Certificate { status: 403, .. }), "{error}");

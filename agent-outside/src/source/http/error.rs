@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use camino::Utf8PathBuf;
 use gapferry_proto::Digest;
 
-use super::{Redacted, is_refused_by_tls};
+use super::{Redacted, is_tls_alert};
 use crate::source::Verdict;
 
 /// Why a request failed, after all tries.
@@ -52,7 +52,7 @@ impl HttpError {
     pub fn may_want_certificate(&self) -> bool {
         match self {
             Self::Status { status: 400, .. } => true,
-            Self::Transport { source, .. } => is_refused_by_tls(source),
+            Self::Transport { source, .. } | Self::Handshake { source, .. } => is_tls_alert(source),
             _ => false,
         }
     }
