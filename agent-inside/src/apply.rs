@@ -213,6 +213,7 @@ impl Applier<'_> {
             export: export.manifest.export.clone(),
             applied: self.now,
             artifacts: snapshot.entries().len() as u64,
+            kubespray: export.manifest.kubespray.clone(),
         };
         Ok(self.state.keep(&generation, snapshot)?)
     }

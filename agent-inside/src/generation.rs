@@ -6,7 +6,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::durable::{self, DurableError, at};
 use gapferry_proto::{
-    Digest, ExportId, FORMAT, Sequence, Snapshot, SnapshotId, limits, snapshot::SnapshotError,
+    Digest, ExportId, FORMAT, KubesprayTree, Sequence, Snapshot, SnapshotId, limits,
+    snapshot::SnapshotError,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -58,6 +59,9 @@ pub struct Generation {
     pub export: ExportId,
     pub applied: Timestamp,
     pub artifacts: u64,
+    /// The Kubespray trees that the snapshot was resolved for, as the manifest names them.
+    #[serde(default)]
+    pub kubespray: Vec<KubesprayTree>,
 }
 
 /// The state below one home.
@@ -264,8 +268,14 @@ pub mod tests {
         for sequence in [2, 10, 1].map(Sequence) {
             let export = ExportId::new(sequence, &snapshot.id());
             let applied = "2026-11-22T00:00:00Z".parse().unwrap();
-            let generation =
-                Generation { sequence, snapshot: snapshot.id(), export, applied, artifacts: 0 };
+            let generation = Generation {
+                sequence,
+                snapshot: snapshot.id(),
+                export,
+                applied,
+                artifacts: 0,
+                kubespray: vec![],
+            };
             state.keep(&generation, &snapshot).unwrap();
         }
         assert_eq!(state.generations().unwrap(), [], "nothing was switched to yet");

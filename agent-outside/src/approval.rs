@@ -166,7 +166,9 @@ impl Row {
             Method::HelmProvenance => format!("a provenance file signed by {by} names its digest"),
             Method::Kubespray => format!("Kubespray's checksums name its digest ({by})"),
             Method::Transport => format!("TLS to {by} alone; upstream publishes no digest"),
-            Method::Unverified => "NOT VERIFIED: the waybill accepts any bytes".to_owned(),
+            Method::Unverified => {
+                "NOT VERIFIED: nothing that was checked vouches for it".to_owned()
+            }
         }
     }
 }

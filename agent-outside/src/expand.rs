@@ -6,8 +6,10 @@
 
 pub mod kubespray;
 
+pub use kubespray::question;
+
 use camino::Utf8Path;
-use gapferry_proto::{Kind, artifact::Method};
+use gapferry_proto::{Kind, KubesprayTree, artifact::Method};
 
 use crate::{
     lists::{self, Checksum, FileEntry, ListError, ListsLine, NameEntry},
@@ -27,6 +29,8 @@ pub struct Expanded {
     pub apt: Vec<(String, AptLine)>,
     pub yum: Vec<(String, YumLine)>,
     pub pypi: Vec<(String, PypiLine)>,
+    /// The trees that all of this is for.
+    pub trees: Vec<KubesprayTree>,
     pub failures: Vec<Failure>,
     /// What is doubtful, and what no list can hold; for people.
     pub hints: Vec<String>,

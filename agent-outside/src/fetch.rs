@@ -26,6 +26,7 @@ use url::Url;
 pub use self::progress::{Bar, Progress};
 use crate::source::{
     Failure, Verdict,
+    helm::{self, HelmError, pick},
     http::{Download, Http, HttpError, Space},
     oci::{
         ImageError,
@@ -62,6 +63,8 @@ pub enum Source {
     },
     /// A file of a layout on disk.
     Layout(Utf8PathBuf),
+    /// A chart on disk: an archive, or a folder that is packed.
+    Chart(Utf8PathBuf),
 }
 
 /// A blob that an artifact wants.
@@ -83,6 +86,8 @@ pub enum FetchError {
     Http(#[from] HttpError),
     #[error(transparent)]
     Image(#[from] ImageError),
+    #[error("cannot pack the chart {path}")]
+    Chart { path: Utf8PathBuf, source: Box<HelmError> },
     #[error("cannot read {path}")]
     Read { path: Utf8PathBuf, source: io::Error },
     #[error("{path} does not exist; resolve again")]
@@ -100,6 +105,7 @@ impl FetchError {
             Self::Origin(_) => Verdict::Configuration,
             Self::Http(error) => error.verdict(),
             Self::Image(error) => error.verdict(),
+            Self::Chart { source, .. } => source.verdict(),
             Self::Missing { .. } => Verdict::Missing,
             Self::Digest { .. } => Verdict::Refused,
             Self::Read { .. } | Self::Write { .. } => Verdict::Fault,
@@ -127,6 +133,9 @@ pub fn items(artifact: &Artifact, base: &Utf8Path) -> Result<Vec<Item>, FetchErr
 pub fn sources(artifact: &Artifact, base: &Utf8Path) -> Result<Vec<(BlobRef, Source)>, FetchError> {
     let origin = || FetchError::Origin(artifact.origin.clone());
     let blobs = artifact.blobs.iter().copied();
+    if let Facts::Chart(_) = &artifact.facts {
+        return chart(artifact, base).ok_or_else(origin);
+    }
     let Facts::Image(image) = &artifact.facts else {
         let url: Url = artifact.origin.parse().map_err(|_| origin())?;
         return Ok(blobs.map(|blob| (blob, Source::Url(url.clone()))).collect());
@@ -143,6 +152,22 @@ pub fn sources(artifact: &Artifact, base: &Utf8Path) -> Result<Vec<(BlobRef, Sou
         (blob, Source::Oci { repository: repository.clone(), shelf })
     };
     Ok(blobs.map(source).collect())
+}
+
+/// The archive of a chart, and its provenance file beside it; none when the origin is neither a URL
+/// nor a path.
+fn chart(artifact: &Artifact, base: &Utf8Path) -> Option<Vec<(BlobRef, Source)>> {
+    let (archive, beside) = match artifact.origin.strip_prefix("file:") {
+        Some(path) => (Source::Chart(base.join(path)), None),
+        None => {
+            let url: Url = artifact.origin.parse().ok()?;
+            let beside = Source::Url(pick::provenance_url(&url));
+            (Source::Url(url), Some(beside))
+        }
+    };
+    let sources = std::iter::once(archive).chain(beside);
+    let all: Vec<_> = artifact.blobs.iter().copied().zip(sources).collect();
+    (all.len() == artifact.blobs.len()).then_some(all)
 }
 
 /// Fetches what is `wanted`, `jobs` blobs at a time, each blob once though several artifacts name
@@ -231,6 +256,11 @@ impl Run<'_> {
                 blocking(&path.clone(), move || copy(&path, &partial, blob)).await?;
                 bar.at(blob.len_bytes);
             }
+            Source::Chart(path) => {
+                let (path, partial) = (path.clone(), partial.clone());
+                blocking(&path.clone(), move || pack(&path, &partial, blob)).await?;
+                bar.at(blob.len_bytes);
+            }
         }
         let into = Arc::clone(&self.into);
         let failed = partial.clone();
@@ -249,6 +279,18 @@ async fn blocking(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
         Err(FetchError::Write { path: path.to_owned(), source: io::Error::other(e) })
     })
+}
+
+/// Writes the archive of a chart on disk and checks its digest.
+fn pack(path: &Utf8Path, partial: &Utf8Path, blob: BlobRef) -> Result<(), FetchError> {
+    let (bytes, _) = helm::archive_on_disk(path)
+        .map_err(|source| FetchError::Chart { path: path.to_owned(), source: Box::new(source) })?;
+    let (expected, actual) = (blob.id.digest(), Digest::of(&bytes));
+    if expected != actual {
+        return Err(FetchError::Digest { path: path.to_owned(), expected, actual });
+    }
+    let unwritten = |source| FetchError::Write { path: partial.to_owned(), source };
+    fs::write(partial, &bytes).map_err(unwritten)
 }
 
 /// Copies a file of a layout, at most `blob.len_bytes` of it, and checks its digest.

@@ -6,8 +6,10 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::durable::{self, DurableError};
-use gapferry_proto::{Artifact, Digest, FORMAT, SiteName};
+use gapferry_proto::{Artifact, Digest, FORMAT, KubesprayTree, SiteName};
 use serde::{Deserialize, Serialize};
+
+use crate::inputs::{self, Inputs};
 
 /// Why a lock is not taken. Exit code 1.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,13 @@ pub enum LockFileError {
     Format { path: Utf8PathBuf, format: u32 },
     #[error("{0} was made from another version of the waybill; run without --locked")]
     Stale(Utf8PathBuf),
+    #[error("{0} does not say from which files it was made; run without --locked")]
+    NoInputs(Utf8PathBuf),
+    #[error(
+        "{path} was made from other files; put them back, or run without --locked: {}",
+        changes.join(", ")
+    )]
+    Inputs { path: Utf8PathBuf, changes: Vec<String> },
 }
 
 /// A resolved waybill.
@@ -34,6 +43,13 @@ pub struct Lock {
     pub sites: Vec<SiteName>,
     /// How many earlier locks stay part of the snapshot.
     pub keep: u32,
+    /// Digests of the files that the waybill names. None in locks of earlier agents, which are
+    /// made again before `--locked` takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
+    /// The Kubespray trees that the artifacts are for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kubespray: Vec<KubesprayTree>,
     /// Sorted by kind and name, each once.
     pub artifacts: Vec<Artifact>,
     /// What every system of a target has, so that nothing of it is carried: the relations between
@@ -70,6 +86,8 @@ impl Lock {
             waybill_sha256: Digest::of(text.as_bytes()),
             sites: waybill.spec.sites.clone(),
             keep: waybill.spec.keep,
+            inputs: None,
+            kubespray: vec![],
             artifacts,
             assumed: None,
         }
@@ -91,6 +109,33 @@ impl Lock {
         Ok(lock)
     }
 
+    /// Checks that the lock at `path` was made from this text of the waybill and from the files
+    /// `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`LockFileError::Stale`], [`LockFileError::NoInputs`], [`LockFileError::Inputs`].
+    pub fn check(&self, path: &Utf8Path, text: &str, now: &Inputs) -> Result<(), LockFileError> {
+        if self.waybill_sha256 != Digest::of(text.as_bytes()) {
+            return Err(LockFileError::Stale(path.to_owned()));
+        }
+        let then = self.inputs.as_ref().ok_or_else(|| LockFileError::NoInputs(path.to_owned()))?;
+        let changes = inputs::changes(then, now);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Err(LockFileError::Inputs { path: path.to_owned(), changes })
+    }
+
+    /// Whether both lead to the same bytes under the same names.
+    fn carries_as(&self, other: &Self) -> bool {
+        let carried = |lock: &Self| -> Vec<_> {
+            let named = lock.artifacts.iter();
+            named.map(|a| (a.kind(), a.name.clone(), a.blobs.clone())).collect()
+        };
+        carried(self) == carried(other)
+    }
+
     /// The lock as a file that diffs line by line.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("a lock is plain JSON");
@@ -99,7 +144,8 @@ impl Lock {
     }
 }
 
-/// Puts `lock` in force in `folder`, unless the newest lock there says the same.
+/// Puts `lock` in force in `folder`, unless the newest lock there says the same. One that carries
+/// the same for other reasons takes the newest's place, so that it drives no earlier one out.
 ///
 /// # Errors
 ///
@@ -110,7 +156,8 @@ pub fn put_in_force(folder: &Utf8Path, lock: &Lock) -> Result<(), DurableError> 
     if newest.as_ref() == Some(lock) {
         return Ok(());
     }
-    let number = numbered.last().map_or(1, |(number, _)| number + 1);
+    let is_renewed = newest.is_some_and(|newest| newest.carries_as(lock));
+    let number = numbered.last().map_or(1, |(number, _)| number + u64::from(!is_renewed));
     durable::write(&folder.join(format!("{number:06}.lock")), &lock.encode())
 }
 
@@ -164,6 +211,11 @@ fn numbered(folder: &Utf8Path) -> Vec<(u64, Utf8PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    use gapferry_proto::{
+        BlobId, BlobRef, Facts,
+        artifact::{Evidence, FileFacts, Method},
+    };
+
     use super::*;
 
     fn lock(sha: &str, keep: u32) -> Lock {
@@ -173,9 +225,54 @@ mod tests {
             waybill_sha256: Digest::of(sha.as_bytes()),
             sites: vec![],
             keep,
-            artifacts: vec![],
+            inputs: None,
+            kubespray: vec![],
+            artifacts: vec![file(sha)],
             assumed: None,
         }
+    }
+
+    fn file(content: &str) -> Artifact {
+        Artifact {
+            name: "h/a".to_owned(),
+            facts: Facts::File(FileFacts { path: "h/a".parse().unwrap() }),
+            blobs: vec![BlobRef { id: BlobId::of(content.as_bytes()), len_bytes: 1 }],
+            origin: String::new(),
+            evidence: Evidence { method: Method::Waybill, by: String::new(), digest: None },
+            wanted: vec![],
+        }
+    }
+
+    #[test]
+    fn a_lock_that_carries_the_same_drives_no_earlier_one_out() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(temp.path()).unwrap();
+        let inputs = |text: &str| Some([("a".to_owned(), Digest::of(text.as_bytes()))].into());
+        let renewed = Lock { inputs: inputs("2"), ..lock("2", 1) };
+        for lock in [lock("1", 1), lock("2", 1), renewed.clone()] {
+            put_in_force(folder, &lock).unwrap();
+        }
+        assert_eq!(in_force(folder).unwrap(), [renewed, lock("1", 1)]);
+    }
+
+    #[test]
+    fn a_lock_made_from_other_files_or_by_an_older_agent_is_not_taken() {
+        let path = Utf8Path::new("w.lock");
+        let inputs = |text: &str| Inputs::from([("a".to_owned(), Digest::of(text.as_bytes()))]);
+        let made = Lock { inputs: Some(inputs("1")), ..lock("text", 1) };
+        let check = |lock: &Lock, text: &str, now: &Inputs| {
+            lock.check(path, text, now).err().map(|error| error.to_string())
+        };
+        assert_eq!(check(&made, "text", &inputs("1")), None);
+        let other = "w.lock was made from other files; put them back, or run without --locked: \
+            a (changed)";
+        assert_eq!(check(&made, "text", &inputs("2")).as_deref(), Some(other));
+        assert!(check(&made, "text", &Inputs::new()).unwrap().contains("a (gone"));
+        assert!(check(&made, "texts", &inputs("1")).unwrap().contains("another version"));
+        let old = serde_json::to_value(lock("text", 1)).unwrap();
+        assert!(old.get("inputs").is_none());
+        let old: Lock = serde_json::from_value(old).unwrap();
+        assert!(check(&old, "text", &inputs("1")).unwrap().contains("does not say"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod encodings;
 mod expand;
 mod fetch;
 mod home;
+mod inputs;
 mod kubespray;
 mod leaves;
 mod ledger;

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gapferry_proto::{
-    Artifact, BlobId, BlobRef, Facts, Kind, Sequence, Snapshot, SnapshotId, envelope::Totals,
-    snapshot::Difference,
+    Artifact, BlobId, BlobRef, Facts, Kind, KubesprayTree, Sequence, Snapshot, SnapshotId,
+    envelope::Totals, snapshot::Difference,
 };
 use serde::Serialize;
 
@@ -36,6 +36,8 @@ pub struct Plan {
     pub totals: Totals,
     /// What is missing and accepted by name; a plan alone accepts nothing.
     pub accepted_gaps: Vec<String>,
+    /// The Kubespray trees that the snapshot was resolved for.
+    pub kubespray: Vec<KubesprayTree>,
 }
 
 /// Sums for one kind.
@@ -89,6 +91,7 @@ pub fn plan(basis: &Basis, snapshot: &Snapshot) -> Plan {
         by_kind,
         totals,
         accepted_gaps: vec![],
+        kubespray: vec![],
     }
 }
 

@@ -10,6 +10,7 @@ use gapferry_proto::{Artifact, BlobId, BlobRef, Facts, Kind, artifact::Method};
 use crate::{
     check,
     expand::{Expanded, expand},
+    inputs,
     lock::Lock,
     source::{Failure, Found, Verdict, apt, file, helm, http::Http, manifest, oci, pypi, yum},
     waybill::Waybill,
@@ -31,11 +32,40 @@ pub struct Resolved {
 /// a file stays what it was.
 pub type Known = BTreeMap<String, BlobRef>;
 
-/// The pinned files of a lock; what nobody vouched for is none.
-pub fn known(lock: &Lock) -> Known {
+/// A name that is to be looked up anew and that nothing pinned has. Exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("no file is pinned as {name}; {}", list(pinned))]
+pub struct NotPinned {
+    pub name: String,
+    pub pinned: Vec<String>,
+}
+
+/// The pinned files of a lock, but those that `refresh` names by path or URL; what nobody vouched
+/// for is none.
+///
+/// # Errors
+///
+/// [`NotPinned`]: a slip of the pen would leave the old file in place.
+pub fn known(lock: &Lock, refresh: &[String]) -> Result<Known, NotPinned> {
     let files = lock.artifacts.iter().filter(|artifact| artifact.kind() == Kind::File);
     let pinned = files.filter(|file| file.evidence.method == Method::Transport);
-    pinned.filter_map(|file| Some((file.origin.clone(), *file.blobs.first()?))).collect()
+    let pinned: Vec<&Artifact> = pinned.collect();
+    let is_called = |file: &Artifact, name: &String| file.name == *name || file.origin == *name;
+    if let Some(name) = refresh.iter().find(|name| !pinned.iter().any(|f| is_called(f, name))) {
+        let pinned = pinned.iter().map(|file| file.name.clone()).collect();
+        return Err(NotPinned { name: name.clone(), pinned });
+    }
+    let stay = pinned.into_iter().filter(|file| !refresh.iter().any(|name| is_called(file, name)));
+    Ok(stay.filter_map(|file| Some((file.origin.clone(), *file.blobs.first()?))).collect())
+}
+
+/// At most ten names.
+fn list(pinned: &[String]) -> String {
+    if pinned.is_empty() {
+        return "no file is pinned at all".to_owned();
+    }
+    let rest = if 10 < pinned.len() { ", …" } else { "" };
+    format!("pinned are {}{rest}", pinned[..pinned.len().min(10)].join(", "))
 }
 
 /// Resolves every line of `waybill`, whose text is `text` and whose folder is `base`.
@@ -54,7 +84,9 @@ pub async fn resolve(
     base: &Utf8Path,
     known: &Known,
 ) -> Result<Resolved, PutError> {
-    let Expanded { files, images, manifests, charts, apt, yum, pypi, failures, hints } =
+    // Before they are read for the answer: what changes meanwhile is then noticed later.
+    let inputs = inputs::of(waybill, base);
+    let Expanded { files, images, manifests, charts, apt, yum, pypi, trees, failures, hints } =
         expand(waybill, base);
     let mut all = Joined { failures, hints, ..Joined::default() };
     all.take(file::resolve(http, &files, |origin| known.get(origin).copied()).await);
@@ -97,6 +129,10 @@ pub async fn resolve(
     let artifacts = joined_images(artifacts);
     failures.extend(disagreements(&artifacts));
     let mut lock = Lock::new(waybill, text, artifacts);
+    lock.inputs = Some(inputs);
+    lock.kubespray = trees;
+    lock.kubespray.sort();
+    lock.kubespray.dedup();
     if failures.is_empty() {
         // Nothing is missing, so what the carried packages alone leave unmet every system has.
         let mut assumed = check::apt::assumed(&apt, base, &lock.artifacts);
@@ -178,5 +214,54 @@ impl Joined {
     fn take(&mut self, found: Found) {
         self.artifacts.extend(found.artifacts);
         self.failures.extend(found.failures);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gapferry_proto::{
+        Digest,
+        artifact::{Evidence, FileFacts},
+    };
+
+    use super::*;
+
+    fn file(name: &str, method: Method) -> Artifact {
+        Artifact {
+            name: name.to_owned(),
+            facts: Facts::File(FileFacts { path: name.parse().unwrap() }),
+            blobs: vec![BlobRef { id: BlobId::of(name.as_bytes()), len_bytes: 1 }],
+            origin: format!("https://{name}"),
+            evidence: Evidence { method, by: String::new(), digest: None },
+            wanted: vec![],
+        }
+    }
+
+    #[test]
+    fn a_pin_is_lifted_by_path_or_url_and_a_name_that_has_none_is_told() {
+        let lock = Lock {
+            format: 1,
+            waybill: "w".parse().unwrap(),
+            waybill_sha256: Digest::of(b""),
+            sites: vec![],
+            keep: 1,
+            inputs: None,
+            kubespray: vec![],
+            artifacts: vec![
+                file("h/a", Method::Transport),
+                file("h/b", Method::Transport),
+                file("h/c", Method::Waybill),
+            ],
+            assumed: None,
+        };
+        let known = |refresh: &[&str]| {
+            let refresh: Vec<String> = refresh.iter().map(|&name| name.to_owned()).collect();
+            known(&lock, &refresh).map(|known| known.into_keys().collect::<Vec<_>>())
+        };
+        assert_eq!(known(&[]).unwrap(), ["https://h/a", "https://h/b"]);
+        assert_eq!(known(&["h/a"]).unwrap(), ["https://h/b"]);
+        assert_eq!(known(&["https://h/b", "h/a"]).unwrap(), Vec::<String>::new());
+        let said = known(&["h/a", "h/c"]).unwrap_err().to_string();
+        assert_eq!(said, "no file is pinned as h/c; pinned are h/a, h/b");
     }
 }

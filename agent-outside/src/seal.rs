@@ -72,7 +72,7 @@ impl InForce {
 }
 
 /// What decides the bytes of an export besides its sequence: the blobs that travel, those that they
-/// may not build on, the gaps that are accepted, what the inside can follow, the keyset in force,
+/// may not build on, the gaps that are accepted, the Kubespray trees, what the inside can follow, the keyset in force,
 /// and who may open it. While it stays the same, a sealed export may be used again.
 pub fn cargo(plan: &Plan, keysets: &InForce, recipients: &[String], engine: &Engine<'_>) -> Digest {
     let mut text = format!("{:?} {} {}\n", plan.basis, plan.snapshot, keysets.hash);
@@ -83,6 +83,9 @@ pub fn cargo(plan: &Plan, keysets: &InForce, recipients: &[String], engine: &Eng
     }
     for gap in &plan.accepted_gaps {
         text.push_str(&format!("accepted {gap:?}\n"));
+    }
+    for tree in &plan.kubespray {
+        text.push_str(&format!("kubespray {:?} {}\n", tree.version, tree.tree));
     }
     for id in plan.new_blobs.iter().map(|blob| &blob.id).chain(&plan.damaged) {
         text.push_str(&format!("{id}\n"));
@@ -166,6 +169,7 @@ impl Sealer<'_> {
         };
         let mut manifest = Manifest::new(head, &plan.difference, recipes, bases);
         manifest.accepted_gaps.clone_from(&plan.accepted_gaps);
+        manifest.kubespray.clone_from(&plan.kubespray);
         let manifest = manifest.encode();
         let manifest = pack::write_sealed(&part.join("manifest.age"), &manifest, self.recipients)?;
         Ok(Cargo { manifest, packs, made })

@@ -1,8 +1,10 @@
 //! What a site shall hold: the union of the locks in force that are for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use gapferry_proto::{Artifact, Kind, SiteName, Snapshot, snapshot::SnapshotError};
+use gapferry_proto::{
+    Artifact, Kind, KubesprayTree, SiteName, Snapshot, limits, snapshot::SnapshotError,
+};
 
 use crate::{
     home::Home,
@@ -18,6 +20,11 @@ pub enum UnionError {
     NoWaybill(SiteName),
     #[error("the waybills do not fit together")]
     Snapshot(#[from] SnapshotError),
+    #[error(
+        "site {0} has {1} Kubespray trees, more than {max}; drop some lines",
+        max = limits::KUBESPRAY_TREES_MAX
+    )]
+    Trees(SiteName, usize),
     #[error("{kind} {name} differs between the waybills {one} and {other}")]
     Disagree { kind: Kind, name: String, one: SiteName, other: SiteName },
 }
@@ -29,6 +36,20 @@ pub enum UnionError {
 /// [`UnionError`].
 pub fn of_site(home: &Home, site: &SiteName) -> Result<Snapshot, UnionError> {
     union(locks_of_site(home, site)?)
+}
+
+/// The Kubespray trees that the snapshot of `site` was resolved for, each once.
+///
+/// # Errors
+///
+/// As [`locks_of_site`], and [`UnionError::Trees`].
+pub fn trees_of_site(home: &Home, site: &SiteName) -> Result<Vec<KubesprayTree>, UnionError> {
+    let locks = locks_of_site(home, site)?.into_iter().flatten();
+    let trees: BTreeSet<KubesprayTree> = locks.flat_map(|lock| lock.kubespray).collect();
+    if limits::KUBESPRAY_TREES_MAX < trees.len() {
+        return Err(UnionError::Trees(site.clone(), trees.len()));
+    }
+    Ok(trees.into_iter().collect())
 }
 
 /// The locks in force that are for `site`: those of each waybill, newest first.
@@ -129,6 +150,8 @@ mod tests {
             waybill_sha256: Digest::of(b""),
             sites: vec![],
             keep: 1,
+            inputs: None,
+            kubespray: vec![],
             artifacts,
             assumed: None,
         }

@@ -327,7 +327,8 @@ pub enum Method {
     /// The reference, or the manifest that the registry gave for it, names its digest.
     #[n(3)]
     OciDigest,
-    /// Nobody vouches for it: the waybill accepts any bytes.
+    /// Nobody vouches for it: the waybill accepts any bytes, or what names its digest came without
+    /// TLS and without a signature, from this machine or from a mirror of the configuration.
     #[n(4)]
     Unverified,
     /// A signed `repomd.xml` leads to it.

@@ -25,7 +25,7 @@ pub mod snapshot;
 pub use artifact::{Artifact, BlobRef, Facts, Kind};
 pub use digest::{ArtifactId, BlobId, ChunkId, Digest, SnapshotId};
 pub use envelope::Envelope;
-pub use manifest::Manifest;
+pub use manifest::{KubesprayTree, Manifest};
 pub use name::{ExportId, SafePath, Sequence, SiteName, Target};
 pub use recipe::Recipe;
 pub use snapshot::{Entry, Snapshot};

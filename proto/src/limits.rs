@@ -24,6 +24,13 @@ pub const ENVELOPE_LEN_BYTES_MAX: u64 = 16 << 20;
 /// recipes.
 pub const MANIFEST_LEN_BYTES_MAX: u64 = 1 << 30;
 
+/// Most Kubespray trees that one manifest names: 64. A site has one or two, and one more for each
+/// hop of an upgrade whose content is kept.
+pub const KUBESPRAY_TREES_MAX: usize = 64;
+
+/// Longest version of a Kubespray tree, in bytes.
+pub const KUBESPRAY_VERSION_LEN_BYTES_MAX: usize = 64;
+
 /// Longest sealed manifest, in bytes: age adds a header and 16 bytes to each 64 KiB.
 pub const MANIFEST_SEALED_LEN_BYTES_MAX: u64 = MANIFEST_LEN_BYTES_MAX + (1 << 20);
 

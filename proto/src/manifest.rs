@@ -1,6 +1,7 @@
 //! The manifest: what an export changes and how every new blob is made. `FORMAT.md`, section 4.
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ArtifactId, BlobRef, Digest, Entry, ExportId, Recipe, Sequence, SiteName, SnapshotId, cbor,
@@ -18,12 +19,19 @@ pub enum ManifestError {
     CriticalField(u32),
     #[error("the manifest has {0} bytes, more than {max}", max = limits::MANIFEST_LEN_BYTES_MAX)]
     TooLong(u64),
+    #[error(
+        "the manifest names {0} Kubespray trees, more than {max}",
+        max = limits::KUBESPRAY_TREES_MAX
+    )]
+    TooManyTrees(usize),
+    #[error("the manifest names a Kubespray tree of version {0:?}")]
+    Version(String),
     #[error("the manifest holds a bad artifact")]
     Artifact(#[from] SnapshotError),
 }
 
 /// The highest field number that this agent knows.
-const FIELD_MAX: u32 = 12;
+const FIELD_MAX: u32 = 13;
 
 /// What stands in `manifest.age`.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -62,6 +70,35 @@ pub struct Manifest {
     /// Hash of the list that people approved.
     #[n(12)]
     pub approval: Option<Digest>,
+    /// The Kubespray trees that the resulting snapshot was resolved for, sorted.
+    #[n(13)]
+    #[cbor(default)]
+    pub kubespray: Vec<KubesprayTree>,
+}
+
+/// A Kubespray tree that artifacts were resolved for.
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize, Serialize, Encode, Decode,
+)]
+#[serde(deny_unknown_fields)]
+#[cbor(map)]
+pub struct KubesprayTree {
+    /// As its `galaxy.yml` says, `2.30.0`.
+    #[n(0)]
+    pub version: String,
+    /// SHA-256 over the files that a resolution can read. `FORMAT.md`, section 4.
+    #[n(1)]
+    pub tree: Digest,
+}
+
+impl KubesprayTree {
+    /// Whether the version is one that people can be shown.
+    fn is_plain(&self) -> bool {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b".+-_~".contains(&b);
+        let len = self.version.len();
+        (1..=limits::KUBESPRAY_VERSION_LEN_BYTES_MAX).contains(&len)
+            && self.version.bytes().all(is_plain)
+    }
 }
 
 /// What a manifest says besides the difference.
@@ -97,6 +134,7 @@ impl Manifest {
             bases,
             accepted_gaps: vec![],
             approval: None,
+            kubespray: vec![],
         }
     }
 
@@ -111,8 +149,15 @@ impl Manifest {
             return Err(ManifestError::TooLong(len));
         }
         let manifest: Self = cbor::decode(bytes).map_err(ManifestError::Decode)?;
-        match manifest.critical.iter().find(|&&field| FIELD_MAX < field) {
-            Some(&field) => Err(ManifestError::CriticalField(field)),
+        if let Some(&field) = manifest.critical.iter().find(|&&field| FIELD_MAX < field) {
+            return Err(ManifestError::CriticalField(field));
+        }
+        let trees = &manifest.kubespray;
+        if limits::KUBESPRAY_TREES_MAX < trees.len() {
+            return Err(ManifestError::TooManyTrees(trees.len()));
+        }
+        match trees.iter().find(|tree| !tree.is_plain()) {
+            Some(tree) => Err(ManifestError::Version(tree.version.chars().take(80).collect())),
             None => Ok(manifest),
         }
     }
@@ -153,6 +198,36 @@ mod tests {
     #[test]
     fn a_manifest_reads_back() {
         assert_eq!(Manifest::decode(&manifest().encode()).unwrap(), manifest());
+    }
+
+    #[test]
+    fn kubespray_trees_are_few_and_their_versions_plain() {
+        let named = |version: &str, count| {
+            let tree = KubesprayTree { version: version.to_owned(), tree: Digest::of(b"tree") };
+            Manifest { kubespray: vec![tree; count], ..manifest() }
+        };
+        let (trees_max, len_max) =
+            (limits::KUBESPRAY_TREES_MAX, limits::KUBESPRAY_VERSION_LEN_BYTES_MAX);
+        for (version, count) in [("2.31.0", trees_max), (&*"2".repeat(len_max), 1)] {
+            let manifest = named(version, count);
+            assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
+        }
+        let decode = |manifest: Manifest| Manifest::decode(&manifest.encode()).unwrap_err();
+        let many = decode(named("2.31.0", trees_max + 1));
+        assert!(matches!(many, ManifestError::TooManyTrees(n) if n == trees_max + 1), "{many}");
+        for version in ["", "2\u{1b}[2J", "2 0", &"2".repeat(len_max + 1)] {
+            let odd = decode(named(version, 1));
+            assert!(matches!(odd, ManifestError::Version(_)), "{version}: {odd}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_an_agent_that_names_no_tree_is_read() {
+        let mut bytes = manifest().encode();
+        assert_eq!(&bytes[bytes.len() - 2..], [0x0d, 0x80], "field 13, an empty array");
+        bytes.truncate(bytes.len() - 2);
+        bytes[0] -= 1;
+        assert_eq!(Manifest::decode(&bytes).unwrap(), manifest());
     }
 
     #[test]

@@ -111,6 +111,64 @@ fn a_tree_and_an_inventory_lead_to_all_that_a_cluster_needs() {
 }
 
 #[test]
+fn the_tree_is_named_in_plan_export_and_status_and_a_rollback_brings_it_back() {
+    let repo = repository();
+    let upstream = upstream(&repo);
+    let site = site(&upstream, &repo, &sha256(b"kubelet"));
+    site.outside.sync().unwrap();
+    let plan = site.outside.plan().unwrap().json["kubespray"].clone();
+    assert_eq!(plan[0]["version"], "9.9.0", "{plan}");
+    let stick = site.carry();
+    assert_eq!(stick.report["kubespray"], plan);
+    assert_eq!(site.inside.status()["kubespray"], plan);
+
+    let url = upstream.url();
+    let kubelet = format!("{url}/files/v1.34.0/amd64/kubelet");
+    site.outside.write_waybill(&format!(
+        "  keep: 0\n  files: [{{url: \"{kubelet}\", sha256: {}}}]\n",
+        sha256(b"kubelet")
+    ));
+    site.carry();
+    assert_eq!(site.inside.status()["kubespray"], serde_json::json!([]));
+    site.inside.rollback(1).unwrap();
+    assert_eq!(site.inside.status()["kubespray"], plan);
+}
+
+#[test]
+fn a_lock_notices_another_tree_inventory_and_extra_variables() {
+    let repo = repository();
+    let upstream = upstream(&repo);
+    let site = site(&upstream, &repo, &sha256(b"kubelet"));
+    let folder = site.outside.agent.folder.clone();
+    let mut copy = std::process::Command::new("cp");
+    let copied = tests::process::run(copy.args(["-r", &small_tree(), "."]).current_dir(&folder));
+    assert_eq!(copied.exit_code, 0, "{}", copied.stderr);
+    let waybill = std::fs::read_to_string(folder.join("waybill.yaml")).unwrap();
+    site.outside.write("waybill.yaml", waybill.replace(&small_tree(), "./kubespray"));
+    site.outside.sync().unwrap();
+    let locked = || site.outside.agent.run(&["sync", "--locked", "-f", "waybill.yaml"]);
+    locked().unwrap();
+    for (path, named) in [
+        ("kubespray/tree/roles/download/notes.yml", "./kubespray/tree"),
+        ("kubespray/inventory/group_vars/all/main.yml", "./kubespray/inventory/hosts.ini"),
+        ("extra.yml", "extra.yml"),
+    ] {
+        let before = std::fs::read(folder.join(path)).ok();
+        std::fs::create_dir_all(folder.join(path).parent().unwrap()).unwrap();
+        let more = [before.clone().unwrap_or_default(), b"\n# a note\n".to_vec()].concat();
+        site.outside.write(path, more);
+        let refused = locked().expect_err("another input was taken");
+        assert_eq!(refused.exit_code, 1, "{refused:?}");
+        assert!(refused.stderr.contains(&format!("{named} (changed)")), "{refused:?}");
+        match before {
+            Some(bytes) => drop(site.outside.write(path, bytes)),
+            None => std::fs::remove_file(folder.join(path)).unwrap(),
+        }
+    }
+    locked().unwrap();
+}
+
+#[test]
 fn a_file_that_is_not_what_kubespray_says_is_refused() {
     let repo = repository();
     let upstream = upstream(&repo);

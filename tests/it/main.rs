@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests stop where tests would")]
 
+mod certificates;
 mod check;
 mod closures;
 mod damage;
@@ -12,6 +13,7 @@ mod first_transfer;
 mod heal;
 mod help;
 mod kubespray;
+mod locked;
 mod power_cut;
 mod refusal;
 mod rollback;

@@ -12,10 +12,12 @@ pub mod process;
 pub mod rpm;
 pub mod site;
 pub mod stick;
+pub mod tls;
 pub mod upstream;
 
 pub use damage::Damage;
 pub use fixtures::Content;
 pub use site::{Inside, Outside, Site};
 pub use stick::Stick;
+pub use tls::Tls;
 pub use upstream::{Fault, Upstream};

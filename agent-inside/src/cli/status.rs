@@ -5,10 +5,14 @@ use gapferry_common::{
     durable::at,
     exit::Exit,
 };
-use gapferry_proto::Kind;
+use gapferry_proto::{Kind, KubesprayTree};
 use serde_json::json;
 
-use crate::{generation::State, home::Home, wants};
+use crate::{
+    generation::{State, StateError},
+    home::Home,
+    wants,
+};
 
 pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let state = State::of(home.root());
@@ -16,6 +20,14 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let snapshot = match &current {
         Some(current) => state.snapshot(current.snapshot)?.unwrap_or_default(),
         None => gapferry_proto::Snapshot::default(),
+    };
+    let kubespray = match &current {
+        Some(current) => match state.generation(current.generation) {
+            Ok(generation) => generation.kubespray,
+            Err(StateError::NoGeneration(_)) => vec![],
+            Err(e) => return Err(e.into()),
+        },
+        None => vec![],
     };
     let store = home.store()?;
     let mut bytes_stored = 0;
@@ -33,6 +45,7 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         "epoch": current.as_ref().map(|c| c.epoch),
         "keyset": current.as_ref().map(|c| c.keyset_version),
         "artifacts": artifacts,
+        "kubespray": kubespray,
         "bytes_stored": bytes_stored,
         "wants": wants,
         "trusted": home.publisher_card().is_file(),
@@ -42,14 +55,19 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
             return format!("Site {}: nothing was imported yet", home.site());
         };
         let counts: Vec<_> = Kind::ALL.map(|kind| format!("{} {kind}", artifacts[&kind])).into();
+        let tree = |tree: &KubesprayTree| {
+            format!("Kubespray  {} (tree {})\n", tree.version, &tree.tree.hex()[..12])
+        };
+        let trees: Vec<_> = kubespray.iter().map(tree).collect();
         let rolled = if current.generation < current.sequence { ", rolled back" } else { "" };
         format!(
             "Site       {}\nServes     generation {}{rolled} (export {} was the last applied)\n\
-             Artifacts  {}\nStore      {}\nWants      {wants}",
+             Artifacts  {}\n{}Store      {}\nWants      {wants}",
             home.site(),
             current.generation,
             current.sequence,
             counts.join(", "),
+            trees.concat(),
             human_bytes(bytes_stored),
         )
     });

@@ -25,6 +25,7 @@ use crate::{
     ledger::{Basis, Ledger, Record},
     plan::{self, Plan},
     seal::{self, InForce, Sealed, Sealer},
+    snapshot,
 };
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +64,7 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     }
     let mut plan = plan::plan(&basis, &wanted);
     plan.accepted_gaps = gaps.into_iter().collect();
+    plan.kubespray = snapshot::trees_of_site(home, &site)?;
     if args.dry_run {
         return dry_run(global, &ledger, &plan, &missing);
     }
@@ -98,6 +100,7 @@ fn dry_run(
         "site": ledger.site(),
         "missing": missing,
         "accepted_gaps": plan.accepted_gaps,
+        "kubespray": plan.kubespray,
         "basis": plan.basis_sequence,
         "sequence": ledger.next_sequence()?,
         "artifacts_new": plan.totals.artifacts_new,
@@ -228,6 +231,7 @@ fn document(sealed: &Sealed, plan: &Plan, folder: &Utf8Path, seconds: f64) -> Va
         "volumes": volumes,
         "by_kind": plan.by_kind,
         "accepted_gaps": plan.accepted_gaps,
+        "kubespray": plan.kubespray,
         "seconds": seconds,
         "seconds_by_stage": sealed.made.as_ref().map(|made| made.seconds),
         "peak_memory_bytes": memory::peak_bytes(),

@@ -33,6 +33,7 @@ use crate::{
     home::{BINARY, Home},
     ledger::LedgerError,
     lock::LockFileError,
+    resolve::NotPinned,
     seal::ExportError,
     snapshot::UnionError,
     source::{Failure, Verdict, http::NetworkError},
@@ -135,7 +136,7 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         .or(is(cause.is::<ConfigError>() || cause.is::<WaybillError>(), Exit::Usage))
         .or(is(cause.is::<NetworkError>(), Exit::Usage))
         .or(is(cause.is::<LockFileError>() || cause.is::<CardError>(), Exit::Usage))
-        .or(is(cause.is::<UnionError>(), Exit::Usage))
+        .or(is(cause.is::<UnionError>() || cause.is::<NotPinned>(), Exit::Usage))
         .or(is(cause.is::<InventoryRefusal>(), Exit::Refused))
         .or(is(matches!(cause.downcast_ref(), Some(LedgerError::NotPaired(_))), Exit::Usage))
         .or(is(matches!(cause.downcast_ref(), Some(ExportError::NoKeyset)), Exit::Usage))

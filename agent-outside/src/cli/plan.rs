@@ -76,6 +76,7 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         "volumes": [],
         "by_kind": plan.by_kind,
         "new": new.iter().map(New::document).collect::<Vec<_>>(),
+        "kubespray": snapshot::trees_of_site(home, &site)?,
         "removed": plan.difference.removed.len(),
         "approval": approval,
         "artifacts": artifacts(&wanted, &reports),

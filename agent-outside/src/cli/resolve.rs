@@ -10,7 +10,7 @@ use super::{LoadedWaybill, exit_of_failures, failure_lines, load_waybill, say_fa
 use crate::{
     home::Home,
     lock,
-    resolve::{self, Resolved},
+    resolve::{self, NotPinned, Resolved},
     source::http::Http,
 };
 
@@ -44,7 +44,7 @@ pub fn answer(question: &Question, global: &Global) -> anyhow::Result<Exit> {
 pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let loaded = load_waybill(&args.file)?;
     let _lock = home.lock()?;
-    let resolved = resolve_now(&loaded, home)?;
+    let resolved = resolve_now(&loaded, home, &[])?;
     if resolved.failures.is_empty() && !args.dry_run {
         durable::write(&loaded.lock_path, &resolved.lock.encode())?;
     }
@@ -80,13 +80,22 @@ pub fn say_hints(global: &Global, hints: &[String]) {
     }
 }
 
-/// Asks all sources.
-pub fn resolve_now(loaded: &LoadedWaybill, home: &Home) -> anyhow::Result<Resolved> {
+/// Asks all sources; pinned files that `refresh` names are looked up anew.
+pub fn resolve_now(
+    loaded: &LoadedWaybill,
+    home: &Home,
+    refresh: &[String],
+) -> anyhow::Result<Resolved> {
     let store = home.store()?;
     let http = http(home)?;
     let LoadedWaybill { waybill, text, base, .. } = loaded;
     let in_force = lock::in_force(&home.locks(&waybill.metadata.name))?;
-    let known = in_force.first().map(resolve::known).unwrap_or_default();
+    let known = match in_force.first() {
+        Some(lock) => resolve::known(lock, refresh)?,
+        None => refresh.first().map_or(Ok(resolve::Known::new()), |name| {
+            Err(NotPinned { name: name.clone(), pinned: vec![] })
+        })?,
+    };
     let resolving = resolve::resolve(&http, &store, waybill, text, base, &known);
     Ok(super::block_on(resolving)??)
 }

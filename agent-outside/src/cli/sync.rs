@@ -10,7 +10,7 @@ use gapferry_common::{
     memory,
     store::Store,
 };
-use gapferry_proto::{BlobId, BlobRef, Digest};
+use gapferry_proto::{BlobId, BlobRef, Kind};
 use serde_json::json;
 
 use super::{
@@ -19,10 +19,12 @@ use super::{
     say_failures,
 };
 use crate::{
+    expand::expand,
     fetch::{self, Item, Progress, Sink, Source},
     home::Home,
-    lock::{self, Lock, LockFileError},
-    source::Failure,
+    inputs,
+    lock::{self, Lock},
+    source::{Failure, yum},
     waybill::{FileLine, Waybill, file_path},
 };
 
@@ -34,6 +36,10 @@ pub struct SyncArgs {
     /// Fetch what waybill.lock names and resolve nothing
     #[arg(long)]
     locked: bool,
+    /// Look up anew what upstream publishes no checksum of and was pinned when first seen, by path
+    /// (as `plan` names it) or URL; may be given several times
+    #[arg(long, value_name = "NAME", conflicts_with = "locked")]
+    refresh: Vec<String>,
     /// How many blobs are fetched at a time
     #[arg(long, value_name = "N", default_value_t = fetch::JOBS)]
     jobs: usize,
@@ -85,13 +91,12 @@ fn locked_or_resolved(
 ) -> anyhow::Result<(Lock, Vec<Failure>)> {
     if args.locked {
         let lock = Lock::read(&loaded.lock_path)?;
-        if lock.waybill_sha256 != Digest::of(loaded.text.as_bytes()) {
-            return Err(LockFileError::Stale(loaded.lock_path.clone()).into());
-        }
+        let now = inputs::of(&loaded.waybill, &loaded.base);
+        lock.check(&loaded.lock_path, &loaded.text, &now)?;
         return Ok((lock, vec![]));
     }
     global.say(format!("Resolving {} …", args.file));
-    let resolved = resolve_now(loaded, home)?;
+    let resolved = resolve_now(loaded, home, &args.refresh)?;
     say_hints(global, &resolved.hints);
     Ok((resolved.lock, resolved.failures))
 }
@@ -127,8 +132,14 @@ fn fetch_lacking(
     wanted.dedup();
     let progress = if global.quiet { Progress::silent() } else { Progress::on_terminal() };
     let (http, sink) = (http(home)?, Arc::new(StoreSink(store.clone())));
-    let fetching = fetch::fetch(&http, lacking, sink, args.jobs, &progress);
-    let failures = super::block_on(fetching)?;
+    // Repositories of rpm packages may want a certificate or a login for each file.
+    let has_rpm = lacking.iter().any(|item| item.kind == Kind::Rpm);
+    let lines = if has_rpm { expand(&loaded.waybill, &loaded.base).yum } else { vec![] };
+    let failures = super::block_on(async {
+        let (http, mut failures) = yum::reach(&http, &lines, &loaded.base).await;
+        failures.extend(fetch::fetch(&http, lacking, sink, args.jobs, &progress).await);
+        failures
+    })?;
     // The word of the store counts, not that nothing failed.
     let there: Vec<_> = wanted.iter().filter(|blob| store.holds(blob)).collect();
     let fetched =

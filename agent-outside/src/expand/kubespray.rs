@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 use data_encoding::HEXLOWER;
-use gapferry_proto::{Digest, Kind as ArtifactKind, artifact::Method};
+use gapferry_proto::{Digest, Kind as ArtifactKind, KubesprayTree, artifact::Method};
 
 use super::Expanded;
 use crate::{
@@ -41,7 +41,11 @@ impl Expanded {
         let label = format!("spec.kubespray[{index}]");
         let question = question(line, base);
         match question.answer() {
-            Ok(answer) => self.add_answer(label, line, question.nodes, &answer),
+            Ok(answer) => {
+                let version = answer.supplement.version.clone();
+                self.trees.push(KubesprayTree { version, tree: answer.tree_digest });
+                self.add_answer(label, line, question.nodes, &answer);
+            }
             Err(error) => self.fail(ArtifactKind::File, Utf8Path::new(&label), error),
         }
     }

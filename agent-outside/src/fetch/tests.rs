@@ -4,7 +4,7 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use gapferry_proto::artifact::{Evidence, FileFacts, ImageFacts, ManifestRef, Method};
+use gapferry_proto::artifact::{ChartFacts, Evidence, FileFacts, ImageFacts, ManifestRef, Method};
 
 use super::*;
 use crate::source::http::{
@@ -163,4 +163,57 @@ fn an_artifacts_origin_says_where_each_of_its_blobs_is() {
     for bad in [artifact(file, &[b"f"], "no url"), artifact(image, &[b"m"], "https://h/v2/r")] {
         assert!(matches!(sources(&bad, base), Err(FetchError::Origin(_))));
     }
+}
+
+fn chart_facts() -> Facts {
+    Facts::Chart(ChartFacts {
+        repository: "c.example".parse().unwrap(),
+        chart: "a".to_owned(),
+        version: "1.0.0".to_owned(),
+        app_version: None,
+        filename: "a-1.0.0.tgz".parse().unwrap(),
+    })
+}
+
+#[test]
+fn a_chart_has_its_provenance_beside_it_or_lies_on_disk() {
+    let base = Utf8Path::new("/base");
+    let origin = "https://c.example/a-1.0.0.tgz?t=1";
+    let signed = artifact(chart_facts(), &[b"a", b"p"], origin);
+    let url = |text: &str| Source::Url(text.parse().unwrap());
+    let prov = url("https://c.example/a-1.0.0.tgz.prov?t=1");
+    let expected = [(blob(b"a"), url(origin)), (blob(b"p"), prov)];
+    assert_eq!(sources(&signed, base).unwrap(), expected);
+    let local = artifact(chart_facts(), &[b"a"], "file:charts/a");
+    let expected = [(blob(b"a"), Source::Chart("/base/charts/a".into()))];
+    assert_eq!(sources(&local, base).unwrap(), expected);
+    for bad in [
+        artifact(chart_facts(), &[b"a"], "no url"),
+        artifact(chart_facts(), &[b"a", b"p"], "file:charts/a"),
+    ] {
+        assert!(matches!(sources(&bad, base), Err(FetchError::Origin(_))), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_chart_on_disk_is_packed_again_and_must_be_the_same() {
+    let disk = tempfile::tempdir().unwrap();
+    let base = Utf8Path::from_path(disk.path()).unwrap();
+    fs::create_dir(base.join("a")).unwrap();
+    fs::write(base.join("a/Chart.yaml"), "name: a\nversion: 1.0.0\n").unwrap();
+    let (bytes, _) = helm::archive_on_disk(&base.join("a")).unwrap();
+    fs::write(base.join("a.tgz"), &bytes).unwrap();
+    for path in ["a", "a.tgz"] {
+        let folder = Folder::new();
+        let item = item("a", &bytes, Source::Chart(base.join(path)));
+        assert!(run(vec![item], &folder).await.is_empty());
+        assert_eq!(folder.files(), [bytes.to_vec()]);
+    }
+    let folder = Folder::new();
+    let other = item("other", b"other", Source::Chart(base.join("a")));
+    let gone = item("gone", b"gone", Source::Chart(base.join("none")));
+    let verdicts: Vec<_> =
+        run(vec![other, gone], &folder).await.iter().map(|failure| failure.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Configuration, Verdict::Refused]);
+    assert!(folder.files().is_empty());
 }

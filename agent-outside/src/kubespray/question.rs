@@ -5,6 +5,8 @@
 
 use std::{path::Path, sync::Arc};
 
+use gapferry_proto::Digest;
+
 use super::{
     Cluster, Inventory, Nodes, Problem, Resolved, Tree, resolve,
     supplement::{self, Admin, Refusal, Supplement},
@@ -32,7 +34,7 @@ pub struct Answer {
     /// Every host of the inventory.
     pub hosts: Vec<String>,
     /// Names the tree that was read, for the export.
-    pub tree_digest: String,
+    pub tree_digest: Digest,
     /// Which Kubernetes the control plane gets; none when that cannot be told.
     pub kube_version: Option<String>,
 }
@@ -70,7 +72,25 @@ impl Question {
         let supplement = supplement::supplement(&**tree, &cluster, &self.admin)?;
         let hosts = supplement::Evaluate::hosts(&cluster);
         let kube_version = cluster.kube_version();
-        Ok(Answer { resolved, supplement, hosts, tree_digest: tree.digest_hex(), kube_version })
+        Ok(Answer { resolved, supplement, hosts, tree_digest: tree.digest(), kube_version })
+    }
+
+    /// [`Tree::digest`] of the tree.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_tree`].
+    pub fn tree_digest(&self) -> Result<Digest, Problem> {
+        Ok(read_tree(&self.tree)?.digest())
+    }
+
+    /// [`Inventory::digest`] of the inventory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inventory::open`].
+    pub fn inventory_digest(&self) -> Result<Digest, Problem> {
+        Ok(Inventory::open(&self.inventory)?.digest())
     }
 }
 

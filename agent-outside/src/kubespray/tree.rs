@@ -5,13 +5,13 @@
 //! Never runs anything of the tree, never writes, never follows a link out of it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{BufReader, Read};
 use std::path::{Component, Path};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use gapferry_proto::Digest;
+use sha2::{Digest as _, Sha256};
 
 use super::problem::Problem;
 use super::yaml::YAML_LEN_BYTES_MAX;
@@ -251,7 +251,7 @@ impl Tree {
     /// of its path, the path, the length of its content and the content.
     ///
     /// A folder, its tarball and its clone have the same digest.
-    pub fn digest(&self) -> [u8; 32] {
+    pub fn digest(&self) -> Digest {
         let mut hash = Sha256::new();
         for (path, bytes) in &self.files {
             for part in [path.as_bytes(), bytes] {
@@ -259,15 +259,7 @@ impl Tree {
                 hash.update(part);
             }
         }
-        hash.finalize().into()
-    }
-
-    /// [`Tree::digest`] in lower-case hex.
-    pub fn digest_hex(&self) -> String {
-        self.digest().iter().fold(String::new(), |mut hex, byte| {
-            _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        Digest::from_bytes(hash.finalize().into())
     }
 }
 
@@ -344,7 +336,6 @@ mod tests {
         let released = Tree::from_tarball("t", tarball("kubespray-2.30.0/").as_slice()).unwrap();
         assert_eq!(plain.paths().collect::<Vec<_>>(), ["README.md", "roles/a/defaults/main.yml"]);
         assert_eq!(plain.digest(), released.digest());
-        assert_eq!(plain.digest_hex().len(), 64);
     }
 
     #[test]

@@ -152,8 +152,7 @@ async fn unnamed(
     if url.scheme() != "https" && !asked.insecure {
         return Err(FileError::Unvouched(Redacted::of(url)));
     }
-    let is_tls = http.target(url, Space::Web).scheme() == "https";
-    let method = if is_tls { Method::Transport } else { Method::Unverified };
+    let method = if http.is_tls(url, Space::Web) { Method::Transport } else { Method::Unverified };
     let pinned = url.query().is_none().then(|| known(url.as_str())).flatten();
     match pinned.filter(|_| method == Method::Transport) {
         Some(pinned) => Ok((pinned, method)),

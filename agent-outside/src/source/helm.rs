@@ -39,4 +39,4 @@ pub mod render;
 pub mod version;
 pub mod yaml;
 
-pub use fetch::{images_of, resolve, served_as};
+pub use fetch::{HelmError, archive_on_disk, images_of, resolve, served_as};

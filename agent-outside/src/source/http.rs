@@ -4,6 +4,7 @@
 //! Out:   small documents, ranges and lengths; [`Http::download`] fills a resumable file.
 //! Never: a user, a password or the value of a query in an error or a log.
 
+mod access;
 mod credentials;
 mod download;
 mod error;
@@ -29,18 +30,19 @@ use sha2::{Digest as _, Sha256, Sha512};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-use self::{
-    credentials::Credentials,
-    headers::{content_length, content_range, media_type, range_header},
-    network::Mirrors,
-    retry::{Failed, Retry, Waits},
-};
 pub use self::{
+    access::{Access, AccessError, TlsFiles, is_refused_by_tls, is_tls_alert},
     credentials::basic,
     download::Download,
     error::HttpError,
     network::{Mirror, Network, NetworkError},
     redact::Redacted,
+};
+use self::{
+    credentials::Credentials,
+    headers::{content_length, content_range, media_type, range_header},
+    network::Mirrors,
+    retry::{Failed, Retry, Waits},
 };
 
 /// Most redirects followed for one request, as browsers do.
@@ -50,9 +52,11 @@ const REDIRECTS_MAX: usize = 10;
 #[derive(Clone)]
 pub struct Http {
     inner: Arc<Inner>,
+    access: Arc<[Access]>,
 }
 
 struct Inner {
+    network: Network,
     client: reqwest::Client,
     mirrors: Mirrors,
     credentials: Credentials,
@@ -113,6 +117,8 @@ struct Answer {
     response: Response,
     /// What was asked, after mirrors, for errors.
     redacted: Redacted,
+    /// The files of the certificate that was presented, for errors.
+    presented: Option<Arc<str>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -128,16 +134,13 @@ impl Http {
     }
 
     fn with_credentials(network: &Network, credentials: Credentials) -> Result<Self, NetworkError> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("gapferry/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_millis(network.connect_timeout_ms))
-            .read_timeout(Duration::from_millis(network.read_timeout_ms))
+        let client = client_builder(network)
             .redirect(redirect::Policy::custom(follow))
-            .referer(false)
             .tls_certs_merge(network::environment_certificates()?)
             .build()
             .map_err(|e| NetworkError::Client { source: e.without_url() })?;
         let inner = Inner {
+            network: network.clone(),
             client,
             mirrors: Mirrors::new(&network.mirrors)?,
             credentials,
@@ -145,7 +148,7 @@ impl Http {
             per_host: network.per_host.max(1),
             hosts: std::sync::Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), access: Arc::default() })
     }
 
     /// Fetches a whole document of at most `len_bytes_max` bytes.
@@ -337,6 +340,11 @@ impl Http {
         self.inner.mirrors.has(url, space)
     }
 
+    /// Whether what is asked for at `url` comes over TLS: from a mirror as its own URL says.
+    pub fn is_tls(&self, url: &Url, space: Space) -> bool {
+        self.inner.mirrors.apply(url, space).scheme() == "https"
+    }
+
     fn waits(&self) -> Waits {
         self.inner.retry.waits()
     }
@@ -350,10 +358,14 @@ impl Http {
     ) -> Result<Answer, Failed> {
         let mut target = self.inner.mirrors.apply(ask.url, ask.space);
         let in_url = credentials::take_from(&mut target);
+        let access = self.access_of(&target);
         let authorization = match (ask.authorization, in_url, ask.space) {
             (Some(given), ..) => Some(given.clone()),
             (None, Some(in_url), _) => Some(in_url),
-            (None, None, Space::Web) => self.inner.credentials.of(&target),
+            (None, None, Space::Web) => {
+                let login = access.and_then(Access::login);
+                login.or_else(|| self.inner.credentials.of(&target))
+            }
             (None, None, Space::Registry) => None,
         };
         if let Some(authorization) = authorization {
@@ -366,10 +378,45 @@ impl Http {
         let redacted = Redacted::of(&target);
         let place = self.place(&target).await;
         tracing::debug!(url = %redacted, %method, "request");
+        let tls = access.and_then(Access::tls);
+        let url = &redacted;
+        match self.exchange(method, target, headers, tls, url, ask.insist).await {
+            Ok((response, presented)) => {
+                Ok(Answer { response, redacted, presented, _place: place })
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// The response of `target`, and the files of the certificate that it was shown, if any.
+    async fn exchange(
+        &self,
+        method: Method,
+        mut target: Url,
+        mut headers: HeaderMap,
+        tls: Option<&access::Presented>,
+        url: &Redacted,
+        insist: bool,
+    ) -> Result<(Response, Option<Arc<str>>), Failed> {
+        if let Some(access::Presented { client, has_certificate, what }) = tls {
+            let request = client.request(method.clone(), target).headers(headers.clone());
+            let response = match request.send().await {
+                Ok(response) => response,
+                Err(error) if is_refused_by_tls(&error) => {
+                    return Err(Failed::handshake(url.clone(), what, error));
+                }
+                Err(error) => return Err(Failed::sending(url.clone(), error, insist)),
+            };
+            let Some(elsewhere) = access::sent_elsewhere(&response) else {
+                return Ok((response, has_certificate.then(|| Arc::clone(what))));
+            };
+            headers.remove(header::AUTHORIZATION);
+            target = elsewhere;
+        }
         let request = self.inner.client.request(method, target).headers(headers);
         match request.send().await {
-            Ok(response) => Ok(Answer { response, redacted, _place: place }),
-            Err(error) => Err(Failed::sending(redacted, error, ask.insist)),
+            Ok(response) => Ok((response, None)),
+            Err(error) => Err(Failed::sending(url.clone(), error, insist)),
         }
     }
 
@@ -392,6 +439,12 @@ impl Answer {
         let status = self.response.status();
         if status.is_success() {
             return Ok(self);
+        }
+        // 400 is how nginx refuses a certificate, 403 how others do.
+        if let (Some(what), 400 | 403) = (&self.presented, status.as_u16()) {
+            let (what, status) = (Arc::clone(what), status.as_u16());
+            let url = self.redacted;
+            return Err(Failed::lasting(HttpError::Certificate { url, status, what }));
         }
         Err(Failed::status(self.redacted, status, self.response.headers()))
     }
@@ -416,6 +469,15 @@ impl Answer {
     async fn piece(&mut self) -> Result<Option<Bytes>, Failed> {
         self.response.chunk().await.map_err(|e| Failed::body(self.redacted.clone(), e))
     }
+}
+
+/// What all clients have in common.
+fn client_builder(network: &Network) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("gapferry/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_millis(network.connect_timeout_ms))
+        .read_timeout(Duration::from_millis(network.read_timeout_ms))
+        .referer(false)
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {

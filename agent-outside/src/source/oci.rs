@@ -214,15 +214,18 @@ async fn image(
         Vec::new()
     };
     let origin = ground.origin(&image.asked());
+    let by_name = ground.method(http);
+    let mut method = if image.digest.is_some() { Method::OciDigest } else { by_name };
     let mut by = origin.clone();
     if let Some((path, key)) = key {
         referrers::verify(&ground, &key, &tree, &companions).await?;
         by = format!("{origin}, signed with {path}");
+        method = Method::OciDigest;
     }
     ground.check(&tree)?;
     let wanted = format!("{label}: {}", line.reference);
     let mut images = Images::default();
-    images.found.artifacts.push(artifact(&image, origin, by, wanted, &tree));
+    images.found.artifacts.push(artifact(&image, origin, (method, by), wanted, &tree));
     images.manifests.extend(tree.kept());
     for one in companions {
         ground.check(&one.tree)?;
@@ -231,7 +234,7 @@ async fn image(
         let wanted = format!("{} of {}", one.scheme.word(), image.name());
         let beside = Image { tag: Some(tag), digest: None, ..image.clone() };
         let by = origin.clone();
-        images.found.artifacts.push(artifact(&beside, origin, by, wanted, &one.tree));
+        images.found.artifacts.push(artifact(&beside, origin, (by_name, by), wanted, &one.tree));
         images.manifests.extend(one.tree.kept());
     }
     Ok(images)
@@ -249,7 +252,13 @@ fn key(line: &ImageLine, base: &Utf8Path) -> Result<Option<(Utf8PathBuf, Key)>, 
     Ok(Some((require.cosign_key.clone(), key)))
 }
 
-fn artifact(image: &Image, origin: String, by: String, wanted: String, tree: &Tree) -> Artifact {
+fn artifact(
+    image: &Image,
+    origin: String,
+    (method, by): (Method, String),
+    wanted: String,
+    tree: &Tree,
+) -> Artifact {
     let root = tree.root().id;
     Artifact {
         name: image.name(),
@@ -260,7 +269,7 @@ fn artifact(image: &Image, origin: String, by: String, wanted: String, tree: &Tr
             manifests: tree.manifests.iter().map(|(manifest, _)| manifest.clone()).collect(),
         }),
         blobs: tree.blobs(),
-        evidence: Evidence { method: Method::OciDigest, by, digest: Some(root.digest()) },
+        evidence: Evidence { method, by, digest: Some(root.digest()) },
         origin,
         wanted: vec![wanted],
     }

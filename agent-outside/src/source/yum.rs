@@ -23,6 +23,7 @@ pub mod mirrors;
 pub mod modules;
 pub mod pick;
 pub mod primary;
+pub mod reach;
 pub mod repomd;
 pub mod resolve;
 pub mod rich;
@@ -36,4 +37,5 @@ pub mod unpack;
 pub mod updateinfo;
 pub mod xml;
 
+pub use reach::reach;
 pub use resolve::{resolve, wishes};

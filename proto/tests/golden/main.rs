@@ -44,6 +44,7 @@ const FILES: [&str; 18] = [
     "fail_inventory_format_2.json",
     "fail_keyset_threshold_zero.json",
     "fail_manifest_critical.cbor",
+    "fail_manifest_kubespray_version.cbor",
     "fail_recipe_unknown_node.cbor",
     "fail_snapshot_name_twice.cbor",
     "inventory.json",
@@ -230,6 +231,15 @@ fn a_manifest_with_an_unknown_critical_field_is_refused() {
     bytes.extend([0x18, 77, 0xf5]);
     let refused = Manifest::decode(&golden("fail_manifest_critical.cbor", &bytes)).unwrap_err();
     assert!(matches!(refused, ManifestError::CriticalField(77)), "{refused:?}");
+}
+
+#[test]
+fn a_manifest_whose_kubespray_version_is_not_plain_is_refused() {
+    let mut odd = manifest();
+    odd.kubespray[1].version = "2.31.0\u{1b}[2J".to_owned();
+    let bytes = golden("fail_manifest_kubespray_version.cbor", &odd.encode());
+    let refused = Manifest::decode(&bytes).unwrap_err();
+    assert!(matches!(&refused, ManifestError::Version(v) if v.starts_with("2.31")), "{refused:?}");
 }
 
 #[test]

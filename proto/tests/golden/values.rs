@@ -3,8 +3,8 @@
 //! Fixed for good: whoever changes one changes a file that agents of other days must read.
 
 use gapferry_proto::{
-    Artifact, BlobId, BlobRef, ChunkId, Digest, Envelope, ExportId, Facts, Kind, Manifest, Recipe,
-    Sequence, Snapshot,
+    Artifact, BlobId, BlobRef, ChunkId, Digest, Envelope, ExportId, Facts, Kind, KubesprayTree,
+    Manifest, Recipe, Sequence, Snapshot,
     artifact::{
         ChartFacts, DebFacts, Evidence, FileFacts, ImageFacts, ManifestRef, Method, PypiFacts,
         RpmFacts, YumDocumentFacts,
@@ -288,6 +288,11 @@ pub fn manifest() -> Manifest {
     manifest.critical = vec![9, 10];
     manifest.accepted_gaps = vec!["image registry.example.org/gone:1".to_owned()];
     manifest.approval = Some(Digest::of(b"what people approved"));
+    let tree = |version: &str| KubesprayTree {
+        version: version.to_owned(),
+        tree: Digest::of(version.as_bytes()),
+    };
+    manifest.kubespray = vec![tree("2.30.0"), tree("2.31.0")];
     manifest
 }
 

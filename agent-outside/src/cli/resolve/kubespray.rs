@@ -139,7 +139,7 @@ fn text(answer: &Answer, explain: bool) -> String {
     let _to_a_string = write!(
         text,
         "{rows} of Kubespray's own list, {beyond} that it forgets; tree {}",
-        &answer.tree_digest[..12]
+        &answer.tree_digest.hex()[..12]
     );
     text
 }

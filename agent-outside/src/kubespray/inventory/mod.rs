@@ -13,6 +13,8 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gapferry_proto::Digest;
+
 use super::problem::{Place, Problem};
 use super::tree::{Tree, read_bounded};
 use super::value::Val;
@@ -48,6 +50,8 @@ pub struct Inventory {
     pub(crate) host_names: Vec<Arc<str>>,
     /// The files of group_vars and host_vars beside the inventory.
     pub(crate) beside: Tree,
+    /// The digests of the files that name hosts and groups, in the order in which they were read.
+    files: Vec<(String, Digest)>,
     /// The folder and the file, for `inventory_dir` and `inventory_file`.
     pub(crate) folder: String,
     pub(crate) file: String,
@@ -95,6 +99,12 @@ impl Inventory {
         inventory.file = name.to_owned();
         inventory.read_bytes(name, bytes)?;
         inventory.finish(name)
+    }
+
+    /// SHA-256 over all that was read: a line for each file, then the digest of the vars folders.
+    pub fn digest(&self) -> Digest {
+        let files = self.files.iter().map(|(name, digest)| format!("{digest} {name:?}\n"));
+        Digest::of(format!("{}{}", files.collect::<String>(), self.beside.digest()).as_bytes())
     }
 
     fn empty() -> Self {
@@ -148,6 +158,8 @@ impl Inventory {
 
     fn read_file(&mut self, path: &Path) -> Result<(), Problem> {
         let bytes = read_bounded(path)?;
+        let below = path.strip_prefix(&self.folder).unwrap_or(path);
+        self.files.push((below.to_string_lossy().into_owned(), Digest::of(&bytes)));
         self.read_bytes(&path.to_string_lossy(), &bytes)
     }
 

@@ -248,19 +248,32 @@ async fn web(
     let bytes = archive.clone();
     let chart = task::spawn_blocking(move || Chart::open(&bytes)).await??;
     chart.check(Some(name), Some(&pick.version))?;
-    let (method, by) = match (signer, pick.digest) {
-        (Some(fingerprint), _) => (Method::HelmProvenance, fingerprint),
-        (None, Some(_)) => (Method::HelmIndex, Redacted::of(&index_url).to_string()),
-        (None, None) if url.scheme() == "https" => {
-            (Method::Transport, Redacted::of(&url).to_string())
-        }
-        (None, None) => (Method::Unverified, Redacted::of(&url).to_string()),
-    };
-    let evidence = Evidence { method, by, digest: pick.digest };
+    let evidence = evidence(http, signer, &index_url, &url, pick.digest);
     let origin = Redacted::of(&url).to_string();
     let repository = served_as(repo)?;
     let created = pick.created.as_deref();
     held(&repository, chart, archive, provenance, origin, evidence, created, wanted)
+}
+
+/// Who vouches for a chart. What comes without TLS vouches for nothing: neither for the digests of
+/// an index, nor for where it says that archives are.
+fn evidence(
+    http: &Http,
+    signer: Option<String>,
+    index: &Url,
+    archive: &Url,
+    digest: Option<Digest>,
+) -> Evidence {
+    let is_tls = |url: &Url| http.is_tls(url, Space::Web);
+    let shown = |url: &Url| Redacted::of(url).to_string();
+    let (method, by) = match (signer, digest) {
+        (Some(fingerprint), _) => (Method::HelmProvenance, fingerprint),
+        (None, Some(_)) if is_tls(index) => (Method::HelmIndex, shown(index)),
+        (None, None) if is_tls(index) && is_tls(archive) => (Method::Transport, shown(archive)),
+        (None, Some(_)) => (Method::Unverified, shown(index)),
+        (None, None) => (Method::Unverified, shown(archive)),
+    };
+    Evidence { method, by, digest }
 }
 
 /// Refuses plain http unless it leads to this machine, to a mirror of the configuration's, or
@@ -312,31 +325,38 @@ async fn archive(
     wanted: &str,
 ) -> Result<Held, HelmError> {
     let full = base.join(path);
-    let read = task::spawn_blocking(move || {
-        let bytes = limit::read_file(&full, bounds::CHART_LEN_BYTES_MAX);
-        let bytes = bytes.map_err(|source| HelmError::Read(full, source))?;
-        let chart = Chart::open(&bytes)?;
-        Ok::<_, HelmError>((Bytes::from(bytes), chart))
-    });
-    let (bytes, chart) = read.await??;
+    let (bytes, chart) = task::spawn_blocking(move || archive_on_disk(&full)).await??;
     chart.check(line.name.as_deref(), line.version.as_deref())?;
     local(chart, bytes, path, wanted)
 }
 
 async fn folder(base: &Utf8Path, path: &Utf8Path, wanted: &str) -> Result<Held, HelmError> {
     let full = base.join(path);
-    let read = task::spawn_blocking(move || {
-        let files = read_folder(&full)?;
-        let chart = Chart::of_files(files.clone())?;
-        if let Some(missing) = chart.missing().first() {
-            return Err(HelmError::Missing(missing.name.clone()));
-        }
-        let bytes =
-            pack(&chart.meta.name, &files).map_err(|source| HelmError::Pack(full, source))?;
-        Ok((Bytes::from(bytes), chart))
-    });
-    let (bytes, chart) = read.await??;
+    let (bytes, chart) = task::spawn_blocking(move || archive_on_disk(&full)).await??;
     local(chart, bytes, path, wanted)
+}
+
+/// The archive of a chart on this machine's disk, as it is or packed from its folder; the same
+/// bytes each time. Blocks.
+///
+/// # Errors
+///
+/// [`HelmError`].
+pub fn archive_on_disk(path: &Utf8Path) -> Result<(Bytes, Chart), HelmError> {
+    if !path.is_dir() {
+        let bytes = limit::read_file(path, bounds::CHART_LEN_BYTES_MAX);
+        let bytes = bytes.map_err(|source| HelmError::Read(path.to_owned(), source))?;
+        let chart = Chart::open(&bytes)?;
+        return Ok((bytes.into(), chart));
+    }
+    let files = read_folder(path)?;
+    let chart = Chart::of_files(files.clone())?;
+    if let Some(missing) = chart.missing().first() {
+        return Err(HelmError::Missing(missing.name.clone()));
+    }
+    let packed = pack(&chart.meta.name, &files);
+    let bytes = packed.map_err(|source| HelmError::Pack(path.to_owned(), source))?;
+    Ok((bytes.into(), chart))
 }
 
 /// A chart from this machine's disk: whoever wrote the waybill vouches for it.

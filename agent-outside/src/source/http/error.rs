@@ -1,11 +1,11 @@
 //! How a request can fail, and what that means for the run.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use camino::Utf8PathBuf;
 use gapferry_proto::Digest;
 
-use super::Redacted;
+use super::{Redacted, is_tls_alert};
 use crate::source::Verdict;
 
 /// Why a request failed, after all tries.
@@ -30,6 +30,10 @@ pub enum HttpError {
     TooLong { url: Redacted, max: u64 },
     #[error("cannot fetch {url}")]
     Transport { url: Redacted, source: reqwest::Error },
+    #[error("{url} does not take the client certificate (HTTP {status}); check {what}")]
+    Certificate { url: Redacted, status: u16, what: Arc<str> },
+    #[error("no TLS with {url} by the given certificates; check {what}")]
+    Handshake { url: Redacted, what: Arc<str>, source: reqwest::Error },
     #[error("{url} leads to where this agent does not follow; name the final URL or a mirror")]
     Redirect { url: Redacted, source: reqwest::Error },
     #[error("{url} breaks off after {actual} of {expected} bytes")]
@@ -43,11 +47,24 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// Whether this is what servers say to who presents no client certificate though they want
+    /// one: nginx a status, others an alert of TLS.
+    pub fn may_want_certificate(&self) -> bool {
+        match self {
+            Self::Status { status: 400, .. } => true,
+            Self::Transport { source, .. } | Self::Handshake { source, .. } => is_tls_alert(source),
+            _ => false,
+        }
+    }
+
     /// What the failure means for the run.
     pub const fn verdict(&self) -> Verdict {
         match self {
             Self::NotFound { .. } => Verdict::Missing,
-            Self::Denied { .. } | Self::Redirect { .. } => Verdict::Configuration,
+            Self::Denied { .. }
+            | Self::Redirect { .. }
+            | Self::Certificate { .. }
+            | Self::Handshake { .. } => Verdict::Configuration,
             Self::TooLong { .. } | Self::Length { .. } | Self::Digest { .. } => Verdict::Refused,
             Self::Busy { .. }
             | Self::Status { .. }

@@ -4,7 +4,7 @@
 //! Out:  [`Failed`], and [`Waits`] that sleep before the next try or give the error back.
 //! Pure: all but the sleeping.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use reqwest::{
     header::{self, HeaderMap},
 };
 
-use super::{HttpError, Network, Redacted};
+use super::{HttpError, Network, Redacted, is_refused_by_tls};
 
 /// Longest `Retry-After` that is waited for: 120 s. A server that asks for more is busy for this
 /// run; the next `sync` goes on where this one ends.
@@ -110,11 +110,17 @@ impl Failed {
         let source = source.without_url();
         if source.is_redirect() {
             Self::lasting(HttpError::Redirect { url, source })
-        } else if source.is_builder() || !insist {
+        } else if source.is_builder() || !insist || is_refused_by_tls(&source) {
             Self::lasting(HttpError::Transport { url, source })
         } else {
             Self::passing(HttpError::Transport { url, source })
         }
+    }
+
+    /// A connection that one side's certificate was not good enough for.
+    pub fn handshake(url: Redacted, what: &Arc<str>, source: reqwest::Error) -> Self {
+        let (what, source) = (Arc::clone(what), source.without_url());
+        Self::lasting(HttpError::Handshake { url, what, source })
     }
 
     /// A body that broke off.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
-use gapferry_proto::{BlobId, BlobRef};
+use gapferry_proto::{BlobId, BlobRef, artifact::Method};
 
 use super::{
     ImageError,
@@ -41,6 +41,17 @@ impl Ground<'_> {
                     || http.is_mirrored(url, Space::Registry)
             }
             Self::Layout { .. } => true,
+        }
+    }
+
+    /// How what is found by a name is vouched for: the registry's word counts over TLS alone, a
+    /// layout is the user's own.
+    pub fn method(&self, http: &Http) -> Method {
+        match self {
+            Self::Registry(repository) if !http.is_tls(&repository.url, Space::Registry) => {
+                Method::Unverified
+            }
+            _ => Method::OciDigest,
         }
     }
 

@@ -386,3 +386,26 @@ async fn tags_are_read_page_by_page_and_never_for_ever() {
         assert_eq!(tags(name).await.unwrap_err().verdict(), verdict, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_tag_without_tls_vouches_for_nothing_and_a_digest_for_itself() {
+    let shop = Shop::new();
+    let root = shop.root();
+    let upstream = Upstream::start(move |seen| shop.answer(seen)).await;
+    let host = upstream.authority().to_owned();
+    let method = async |network, reference: String| {
+        let images = resolved(network, &line(&reference, &["linux/amd64"])).await;
+        images.found.artifacts[0].evidence.method
+    };
+    let by_tag = method(Network::default(), format!("{host}/team/app:1.0")).await;
+    assert_eq!(by_tag, Method::Unverified);
+    let by_digest = method(Network::default(), format!("{host}/team/app@{root}")).await;
+    assert_eq!(by_digest, Method::OciDigest);
+    let mirror =
+        Mirror { from: "https://registry.example".parse().unwrap(), to: upstream.url.clone() };
+    let network = Network { mirrors: vec![mirror], ..Network::default() };
+    let mirrored = method(network.clone(), "registry.example/team/app:1.0".to_owned()).await;
+    assert_eq!(mirrored, Method::Unverified);
+    let both = method(network, format!("registry.example/team/app:1.0@{root}")).await;
+    assert_eq!(both, Method::OciDigest);
+}

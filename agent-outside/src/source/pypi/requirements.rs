@@ -203,9 +203,15 @@ pub struct Reading {
     pub prereleases: bool,
     pub errors: Vec<RequirementError>,
     seen: BTreeSet<(Utf8PathBuf, bool)>,
+    files: BTreeSet<Utf8PathBuf>,
 }
 
 impl Reading {
+    /// The files that were read, as they were reached.
+    pub fn files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        self.files.iter()
+    }
+
     /// Takes a requirement of the waybill itself.
     pub fn line(&mut self, text: &str, at: &str) {
         match stated(without_comment(text), at.to_owned()) {
@@ -224,7 +230,10 @@ impl Reading {
                 continue;
             }
             match read(&path) {
-                Ok(text) => self.take(&text, &path, constraint, &mut open),
+                Ok(text) => {
+                    self.take(&text, &path, constraint, &mut open);
+                    self.files.insert(path);
+                }
                 Err(error) => self.errors.push(error),
             }
         }

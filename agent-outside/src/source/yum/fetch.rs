@@ -17,14 +17,15 @@ use url::Url;
 use super::{
     mirrors::{self, Metalink},
     pick::{Repository, Vouched},
+    reach::Reach,
     repomd::{DocumentError, Repomd},
-    settings::{Place, Source, Tls},
+    settings::{Place, Source},
     universe::Checksum,
     xml::XmlError,
 };
 use crate::source::{
     Failure, Verdict,
-    http::{Http, HttpError},
+    http::{AccessError, Http, HttpError, Space},
 };
 
 /// Repositories at a time: mirrors ask their users to be modest.
@@ -67,8 +68,10 @@ pub enum FetchError {
     Repomd(#[source] XmlError),
     #[error(transparent)]
     Document(DocumentError),
-    #[error("it wants a client certificate, which this agent cannot present yet")]
-    ClientCertificate,
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error("it may want a client certificate: name it in `sslclientcert` and `sslclientkey`")]
+    ClientCertificate(#[source] HttpError),
 }
 
 impl FetchError {
@@ -76,9 +79,10 @@ impl FetchError {
     pub const fn verdict(&self) -> Verdict {
         match self {
             Self::Http(e) => e.verdict(),
-            Self::KeyFile { .. } | Self::Keys { .. } | Self::ClientCertificate => {
-                Verdict::Configuration
-            }
+            Self::KeyFile { .. }
+            | Self::Keys { .. }
+            | Self::Access(_)
+            | Self::ClientCertificate(_) => Verdict::Configuration,
             Self::NoMirrors => Verdict::Missing,
             Self::Stale => Verdict::Fault,
             Self::Signature(_)
@@ -124,8 +128,7 @@ pub async fn fetch_filelists(
     let mut failures = Vec::new();
     for number in lacking {
         let Some(repository) = repositories.get_mut(*number) else { continue };
-        let url = with_login(&repository.root, &repository.source);
-        match fetch_document(http, &url, &repository.repomd, "filelists").await {
+        match fetch_filelist(http, repository).await {
             Ok(bytes) => {
                 repository.documents.extend(bytes.map(|b| ("filelists".to_owned(), b)));
             }
@@ -138,18 +141,31 @@ pub async fn fetch_filelists(
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }
 
+async fn fetch_filelist(
+    http: &Http,
+    repository: &Repository,
+) -> Result<Option<Vec<u8>>, FetchError> {
+    let Repository { source, root, repomd, .. } = repository;
+    let http = Reach::new(http, source)?.with_mirrors(source, std::slice::from_ref(root));
+    fetch_document(&http, root, repomd, "filelists").await
+}
+
 /// Tries the mirrors of a source, best first, until one has all its documents.
 async fn fetch_one(http: &Http, source: Source) -> Result<Repository, FetchError> {
-    if source.tls != Tls::default() {
-        return Err(FetchError::ClientCertificate);
-    }
     let keyring = read_keyring(&source.trust.keys)?;
-    let (roots, metalink) = fetch_roots(http, &source).await?;
+    let reach = Reach::new(http, &source)?;
+    let (roots, metalink) = fetch_roots(&reach.http, &source).await?;
+    let http = &reach.with_mirrors(&source, &roots);
     let mut last = FetchError::NoMirrors;
     for root in roots.into_iter().take(MIRRORS_TRIED_MAX) {
         match fetch_from(http, &source, &root, keyring.as_ref(), metalink.as_ref()).await {
             Ok((vouched, repomd, documents)) => {
                 return Ok(Repository { source, root, vouched, repomd, documents });
+            }
+            Err(FetchError::Http(e))
+                if source.tls.certificate.is_none() && e.may_want_certificate() =>
+            {
+                last = FetchError::ClientCertificate(e);
             }
             Err(e) => last = e,
         }
@@ -157,14 +173,14 @@ async fn fetch_one(http: &Http, source: Source) -> Result<Repository, FetchError
     Err(last)
 }
 
-/// The roots of a source, and the metalink that vouches for its list.
-async fn fetch_roots(
+/// The roots of a source, and the metalink that vouches for its list. `http` knows what the source
+/// wants of whoever asks.
+pub async fn fetch_roots(
     http: &Http,
     source: &Source,
 ) -> Result<(Vec<Url>, Option<(Url, Metalink)>), FetchError> {
     let get = async |url: &Url| {
-        let url = with_login(url, source);
-        http.get(&url, None, mirrors::LEN_BYTES_MAX).await.map_err(FetchError::Http)
+        http.get(url, None, mirrors::LEN_BYTES_MAX).await.map_err(FetchError::Http)
     };
     match &source.place {
         Place::Roots(roots) => Ok((roots.clone(), None)),
@@ -188,45 +204,55 @@ async fn fetch_from(
     keyring: Option<&Keyring>,
     metalink: Option<&(Url, Metalink)>,
 ) -> Result<Fetched, FetchError> {
-    let root_with_login = with_login(root, source);
-    let url = below(&root_with_login, "repodata/repomd.xml");
+    let url = below(root, "repodata/repomd.xml");
     let list =
         http.get(&url, None, limits::RELEASE_LEN_BYTES_MAX).await.map_err(FetchError::Http)?.bytes;
     if metalink.is_some_and(|(_, metalink)| !is_named(&list, &metalink.sums)) {
         return Err(FetchError::Stale);
     }
     let signer = match keyring {
-        Some(keyring) => fetch_signer(http, &root_with_login, &list, keyring).await?,
+        Some(keyring) => fetch_signer(http, root, &list, keyring).await?,
         None => None,
     };
     if signer.is_none() && source.trust.signed_list {
         return Err(FetchError::Unsigned);
     }
-    let is_tls = |url: &Url| url.scheme() == "https";
-    let vouched = match (signer, metalink.filter(|(url, _)| is_tls(url))) {
-        (Some(key), _) => Vouched::Key(key),
-        (None, Some((url, _))) => Vouched::Metalink(url.clone()),
-        // A mirror of a list that anybody may have written vouches for itself alone.
-        (None, None) if is_tls(root) && is_trusted_place(&source.place) => {
-            Vouched::Tls(root.clone())
-        }
-        (None, None) if source.trust.anyone => Vouched::Nobody,
-        (None, None) => return Err(FetchError::Unvouched),
-    };
+    let metalink = metalink.map(|(url, _)| url);
+    let vouched = vouched(http, source, root, signer, metalink)?;
     let repomd = Repomd::parse(&list).map_err(FetchError::Repomd)?;
     let mut documents = BTreeMap::new();
     for kind in DOCUMENTS {
-        let bytes = fetch_document(http, &root_with_login, &repomd, kind).await?;
+        let bytes = fetch_document(http, root, &repomd, kind).await?;
         documents.extend(bytes.map(|bytes| (kind.to_owned(), bytes)));
     }
     Ok((vouched, repomd, documents))
 }
 
-/// Whether the place of the roots came over TLS or from the user.
-fn is_trusted_place(place: &Place) -> bool {
-    match place {
-        Place::Roots(_) => true,
-        Place::Mirrorlist(url) | Place::Metalink(url) => url.scheme() == "https",
+/// Who vouches for a list that came from `root`.
+///
+/// TLS counts for where it really came from. What a mirror of the configuration's gives without is
+/// taken, as everywhere, and vouched for by nobody.
+fn vouched(
+    http: &Http,
+    source: &Source,
+    root: &Url,
+    signer: Option<String>,
+    metalink: Option<&Url>,
+) -> Result<Vouched, FetchError> {
+    let is_tls = |url: &Url| http.is_tls(url, Space::Web);
+    let is_named_tls = |url: &Url| url.scheme() == "https";
+    // A mirror of a list that anybody may have written vouches for itself alone.
+    let is_trusted = |is: &dyn Fn(&Url) -> bool| match &source.place {
+        Place::Roots(_) => is(root),
+        Place::Mirrorlist(url) | Place::Metalink(url) => is(root) && is(url),
+    };
+    match (signer, metalink) {
+        (Some(key), _) => Ok(Vouched::Key(key)),
+        (None, Some(url)) if is_tls(url) => Ok(Vouched::Metalink(url.clone())),
+        (None, _) if is_trusted(&is_tls) => Ok(Vouched::Tls(root.clone())),
+        (None, Some(url)) if is_named_tls(url) => Ok(Vouched::Nobody),
+        (None, _) if is_trusted(&is_named_tls) || source.trust.anyone => Ok(Vouched::Nobody),
+        (None, _) => Err(FetchError::Unvouched),
     }
 }
 
@@ -277,22 +303,6 @@ fn below(root: &Url, path: &str) -> Url {
     url
 }
 
-/// A URL with the user and password of the settings, which [`Http`] turns into a header.
-fn with_login(url: &Url, source: &Source) -> Url {
-    let mut url = url.clone();
-    let is_own = match &source.place {
-        Place::Roots(roots) => roots.iter().any(|root| root.host_str() == url.host_str()),
-        // A list of mirrors may name anybody.
-        _ => false,
-    };
-    if let Some((user, password)) = source.login.as_ref().filter(|_| is_own) {
-        // Both fail only for URLs that cannot hold credentials.
-        let _ = url.set_username(user);
-        let _ = url.set_password(Some(password));
-    }
-    url
-}
-
 /// Reads key files; `None` when there are none.
 fn read_keyring(paths: &[Utf8PathBuf]) -> Result<Option<Keyring>, FetchError> {
     let mut keyring = Keyring::default();
@@ -312,4 +322,88 @@ fn read_key_file(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     file.take(limits::KEYRING_LEN_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{
+        http::{Mirror, Network, TlsFiles, upstream::client},
+        yum::settings::{PRIORITY, Trust},
+    };
+
+    fn source(place: Place, anyone: bool) -> Source {
+        Source {
+            id: "a".to_owned(),
+            place,
+            trust: Trust { keys: Vec::new(), signed_list: false, anyone },
+            tls: TlsFiles::default(),
+            priority: PRIORITY,
+            exclude: Vec::new(),
+            include: Vec::new(),
+            module_hotfixes: false,
+            login: None,
+        }
+    }
+
+    #[test]
+    fn tls_vouches_where_it_was_and_a_mirror_without_it_for_nothing() {
+        let url = |text: &str| -> Url { text.parse().unwrap() };
+        let mirror = |from, to| Mirror { from: url(from), to: url(to) };
+        let http = client(Network {
+            mirrors: vec![
+                mirror("https://plain.example", "http://mirror.lan"),
+                mirror("https://safe.example", "https://mirror.lan"),
+            ],
+            ..Network::default()
+        });
+        let tls = |text: &str| Some(Vouched::Tls(url(text)));
+        let roots = |text: &str| Place::Roots(vec![url(text)]);
+        let (own, plain) = ("https://r.example/", "https://plain.example/");
+        let list = |text: &str| Place::Mirrorlist(url(text));
+        for (place, root, metalink, anyone, expected) in [
+            (roots(own), own, None, false, tls(own)),
+            (
+                roots("https://safe.example/"),
+                "https://safe.example/",
+                None,
+                false,
+                tls("https://safe.example/"),
+            ),
+            (roots(plain), plain, None, false, Some(Vouched::Nobody)),
+            (roots("http://r.example/"), "http://r.example/", None, false, None),
+            (roots("http://r.example/"), "http://r.example/", None, true, Some(Vouched::Nobody)),
+            (list(own), own, None, false, tls(own)),
+            (list("http://l.example/"), own, None, false, None),
+            (list(plain), own, None, false, Some(Vouched::Nobody)),
+            (
+                Place::Metalink(url(own)),
+                "http://m.example/",
+                Some(own),
+                false,
+                Some(Vouched::Metalink(url(own))),
+            ),
+            (
+                Place::Metalink(url(plain)),
+                "http://m.example/",
+                Some(plain),
+                false,
+                Some(Vouched::Nobody),
+            ),
+            (
+                Place::Metalink(url("http://l.example/")),
+                own,
+                Some("http://l.example/"),
+                false,
+                None,
+            ),
+        ] {
+            let metalink = metalink.map(url);
+            let source = source(place, anyone);
+            let said = vouched(&http, &source, &url(root), None, metalink.as_ref()).ok();
+            assert_eq!(said, expected, "{root} {:?}", source.place);
+            let signed = vouched(&http, &source, &url(root), Some("f".to_owned()), None).unwrap();
+            assert_eq!(signed, Vouched::Key("f".to_owned()));
+        }
+    }
 }

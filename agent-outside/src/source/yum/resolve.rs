@@ -64,7 +64,7 @@ pub async fn resolve(http: &Http, lines: &[(String, YumLine)], base: &Utf8Path) 
     for Lines { mut wish, lines } in wishes {
         let (target, arch) = (wish.target.clone(), wish.arch.clone());
         let outcome = async {
-            let sources = sources(&mut wish, &lines, base)?;
+            let sources = sources_of_all(&mut wish, &lines, base)?;
             let repositories = fetch::fetch_repositories(http, sources).await?;
             pick_all(http, wish, repositories).await
         };
@@ -176,7 +176,7 @@ fn configuration(label: &str, error: impl std::error::Error + Send + Sync + 'sta
 }
 
 /// The repositories of all lines, each once; the wish learns which of them are whose.
-fn sources(
+fn sources_of_all(
     wish: &mut Wish,
     lines: &[&YumLine],
     base: &Utf8Path,
@@ -190,7 +190,7 @@ fn sources(
                 all.len() - 1
             })
         };
-        match sources_of(Utf8Path::new("/"), line, base) {
+        match sources(Utf8Path::new("/"), line, base) {
             Ok(own) => asked.from = Some(own.into_iter().map(&mut number_of).collect()),
             Err(error) => failures.push(configuration(&asked.label, error)),
         }
@@ -198,7 +198,12 @@ fn sources(
     if failures.is_empty() { Ok(all) } else { Err(failures) }
 }
 
-fn sources_of(
+/// The repositories that a line means; `root` is `/`.
+///
+/// # Errors
+///
+/// [`settings::SettingsError`].
+pub fn sources(
     root: &Utf8Path,
     line: &YumLine,
     base: &Utf8Path,

@@ -14,7 +14,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use url::Url;
 
-use crate::waybill::YumLine;
+use crate::{source::http::TlsFiles, waybill::YumLine};
 
 /// Longest settings file, in bytes: 1 MiB.
 const FILE_LEN_BYTES_MAX: u64 = 1 << 20;
@@ -41,21 +41,13 @@ pub struct Trust {
     pub anyone: bool,
 }
 
-/// Files for a TLS client certificate.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Tls {
-    pub ca: Option<Utf8PathBuf>,
-    pub certificate: Option<Utf8PathBuf>,
-    pub key: Option<Utf8PathBuf>,
-}
-
 /// One repository.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
     pub id: String,
     pub place: Place,
     pub trust: Trust,
-    pub tls: Tls,
+    pub tls: TlsFiles,
     /// The lowest is asked first.
     pub priority: u32,
     /// Patterns of names that are never taken.
@@ -201,7 +193,7 @@ pub fn named_source(line: &YumLine, base: &Utf8Path) -> Result<Option<Source>, S
         id: id_of(&place),
         place,
         trust: Trust { keys: Vec::new(), signed_list: false, anyone: false },
-        tls: Tls::default(),
+        tls: TlsFiles::default(),
         priority: PRIORITY,
         exclude: Vec::new(),
         include: Vec::new(),
@@ -280,7 +272,7 @@ fn outrank(source: &mut Source, line: &YumLine, base: &Utf8Path) {
         path.as_ref().map(|path| base.join(path)).or(old)
     };
     let old = std::mem::take(&mut source.tls);
-    source.tls = Tls {
+    source.tls = TlsFiles {
         ca: own(&line.sslcacert, old.ca),
         certificate: own(&line.sslclientcert, old.certificate),
         key: own(&line.sslclientkey, old.key),
@@ -380,7 +372,7 @@ impl Section {
                 signed_list: self.is_on("repo_gpgcheck", false),
                 anyone: false,
             },
-            tls: Tls {
+            tls: TlsFiles {
                 ca: file("sslcacert"),
                 certificate: file("sslclientcert"),
                 key: file("sslclientkey"),

@@ -12,7 +12,7 @@ use crate::source::{
         oci::{ARCHIVE, CONFIG},
     },
     http::{
-        Network,
+        Mirror, Network,
         upstream::{Seen, Upstream, client},
     },
 };
@@ -76,4 +76,29 @@ async fn of_a_registrys_versions_the_newest_that_the_line_admits_is_taken() {
     assert_eq!(resolved("^2").await, Err(Some((Verdict::Missing, said))));
     let asked = upstream.seen().into_iter().filter(|seen| seen.path.contains("/tags/list"));
     assert_eq!(asked.count(), 4, "a whole version needs no list");
+}
+
+#[test]
+fn an_index_without_tls_vouches_for_no_digest() {
+    let url = |text: &str| -> Url { text.parse().unwrap() };
+    let http = client(Network {
+        mirrors: vec![Mirror { from: url("https://m.example"), to: url("http://mirror.lan") }],
+        ..Network::default()
+    });
+    let (own, index) = ("https://c.example/a.tgz", "https://c.example/index.yaml");
+    let digest = Some(Digest::of(b"a"));
+    let signer = Some("fingerprint".to_owned());
+    for (signer, index, archive, digest, method, by) in [
+        (None, index, own, digest, Method::HelmIndex, index),
+        (None, index, "http://d.example/a.tgz", digest, Method::HelmIndex, index),
+        (None, index, own, None, Method::Transport, own),
+        (None, "http://c.example/i", own, digest, Method::Unverified, "http://c.example/i"),
+        (None, "http://127.0.0.1/i", own, None, Method::Unverified, own),
+        (None, "https://m.example/i", own, digest, Method::Unverified, "https://m.example/i"),
+        (None, index, "https://m.example/a", None, Method::Unverified, "https://m.example/a"),
+        (signer, "http://c.example/i", own, None, Method::HelmProvenance, "fingerprint"),
+    ] {
+        let expected = Evidence { method, by: by.to_owned(), digest };
+        assert_eq!(evidence(&http, signer, &url(index), &url(archive), digest), expected);
+    }
 }

@@ -9,7 +9,7 @@ fn source(id: &str, place: Place) -> Source {
         id: id.to_owned(),
         place,
         trust: Trust { keys: Vec::new(), signed_list: false, anyone: false },
-        tls: Tls::default(),
+        tls: TlsFiles::default(),
         priority: PRIORITY,
         exclude: Vec::new(),
         include: Vec::new(),
@@ -35,7 +35,7 @@ fn a_named_repository_has_its_variables_and_its_own_keys() {
     expected.trust.signed_list = true;
     expected.exclude = vec!["kernel*".to_owned()];
     expected.tls =
-        Tls { ca: None, certificate: Some("/w/c.pem".into()), key: Some("/w/k.pem".into()) };
+        TlsFiles { ca: None, certificate: Some("/w/c.pem".into()), key: Some("/w/k.pem".into()) };
     assert_eq!(named_source(&line, Utf8Path::new("/w")).unwrap(), Some(expected));
 }
 
@@ -62,7 +62,8 @@ fn own_repositories_are_those_that_are_enabled_or_named() {
              #baseurl=http://off.example/\ngpgcheck=1\nenabled=1\npriority=10\n\
              gpgkey=file:///etc/pki/a\n  file:///etc/pki/b\n\n\
              [extras]\nmetalink = https://mirrors.example/metalink?repo=x\nbaseurl=http://no.example/\n\
-             repo_gpgcheck=yes\nmodule_hotfixes=1\nexcludepkgs=a*, b\nusername=u\npassword=p\n",
+             repo_gpgcheck=yes\nmodule_hotfixes=1\nexcludepkgs=a*, b\nusername=u\npassword=p\n\
+             sslcacert=/etc/pki/$basearch/ca.pem\nsslclientcert=/etc/pki/c.pem\n",
         ),
         (
             "etc/yum.repos.d/b.repo",
@@ -86,6 +87,11 @@ fn own_repositories_are_those_that_are_enabled_or_named() {
     extras.trust.signed_list = true;
     extras.module_hotfixes = true;
     extras.exclude = vec!["a*".to_owned(), "b".to_owned()];
+    extras.tls = TlsFiles {
+        ca: Some("/etc/pki/x86_64/ca.pem".into()),
+        certificate: Some("/etc/pki/c.pem".into()),
+        key: None,
+    };
     extras.login = Some(("u".to_owned(), "p".to_owned()));
     let own = |extra: &str| own_sources(root, &line(extra), Utf8Path::new("/w"));
     assert_eq!(own("").unwrap(), [baseos, extras]);
