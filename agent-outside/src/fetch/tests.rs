@@ -172,6 +172,7 @@ fn chart_facts() -> Facts {
         version: "1.0.0".to_owned(),
         app_version: None,
         filename: "a-1.0.0.tgz".parse().unwrap(),
+        metadata: None,
     })
 }
 

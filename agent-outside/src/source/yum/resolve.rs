@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(labels, [lines[4].0.clone(), lines[5].0.clone()]);
         let mut told = vec![];
         for Lines { mut wish, lines } in wishes {
-            let sources = sources(&mut wish, &lines, Utf8Path::new("/w")).unwrap();
+            let sources = sources_of_all(&mut wish, &lines, Utf8Path::new("/w")).unwrap();
             let ids: Vec<_> = sources.iter().map(|source| source.id.as_str()).collect();
             told.push(format!("{}: {}", wish.target, ids.join(" ")));
             for asked in wish.asked {
