@@ -36,7 +36,7 @@ use crate::values::{
 };
 
 /// Every file of the folder; one that is not here, or here and not there, is a failure.
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "envelope.json",
     "fail_card_torn.card",
     "fail_envelope_critical.json",
