@@ -314,9 +314,10 @@ fn deb(name: &str) -> Option<String> {
 }
 
 fn rpm(name: &str) -> Option<String> {
-    let may_begin = |c: char| c.is_ascii_alphanumeric() || "/@_(".contains(c);
-    (name.starts_with(may_begin) && name.bytes().all(|b| b.is_ascii_graphic()))
-        .then(|| name.to_owned())
+    let may_begin = |c: char| c.is_ascii_alphanumeric() || "/_(".contains(c);
+    // No groups and no patterns: a node asks for one thing.
+    let is_plain = |b: u8| b.is_ascii_graphic() && !b"*?[]".contains(&b);
+    (name.starts_with(may_begin) && name.bytes().all(is_plain)).then(|| name.to_owned())
 }
 
 /// PEP 503: runs of `-`, `_` and `.` are one dash, letters are lower case.

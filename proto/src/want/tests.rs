@@ -97,6 +97,8 @@ fn names_have_one_form_and_what_names_nothing_is_refused() {
         (Kind::Rpm, "perl(Foo::Bar)", Some("perl(Foo::Bar)")),
         (Kind::Rpm, "--installroot=/", None),
         (Kind::Rpm, "a b", None),
+        (Kind::Rpm, "@core", None),
+        (Kind::Rpm, "lib*", None),
         (Kind::Pypi, "Ruamel_.yaml", Some("ruamel-yaml")),
         (Kind::Pypi, "-r", None),
         (Kind::Pypi, &long, None),
