@@ -12,6 +12,7 @@ use crate::{
     expand::{Expanded, expand},
     lock::Lock,
     source::{Failure, Found, Verdict, apt, file, helm, http::Http, manifest, oci, pypi, yum},
+    wants::{self, Granted, Outcome, Wishes},
     waybill::Waybill,
 };
 
@@ -25,6 +26,8 @@ pub struct Resolved {
     pub failures: Vec<Failure>,
     /// Images that a chart may pull and that nothing proves; the user may name them.
     pub hints: Vec<String>,
+    /// What came of the wants of the sites.
+    pub wants: Vec<Outcome>,
 }
 
 /// Files that were pinned when they were first seen, by origin: where upstream publishes no digest,
@@ -53,18 +56,21 @@ pub async fn resolve(
     text: &str,
     base: &Utf8Path,
     known: &Known,
+    wishes: &Wishes,
 ) -> Result<Resolved, PutError> {
-    let Expanded { files, images, manifests, charts, apt, yum, pypi, failures, hints } =
-        expand(waybill, base);
+    let mut expanded = expand(waybill, base);
+    let failures = std::mem::take(&mut expanded.failures);
+    let hints = std::mem::take(&mut expanded.hints);
+    let Expanded { files, images, manifests, charts, apt, yum, pypi, .. } = &expanded;
     let mut all = Joined { failures, hints, ..Joined::default() };
-    all.take(file::resolve(http, &files, |origin| known.get(origin).copied()).await);
+    all.take(file::resolve(http, files, |origin| known.get(origin).copied()).await);
     let resolving = stream::iter(images.iter())
         .map(|(label, line)| oci::resolve(http, line, base, label))
         .buffered(IMAGES_AT_ONCE);
     for images in resolving.collect::<Vec<_>>().await {
         all.take_images(store, images)?;
     }
-    for manifest in &manifests {
+    for manifest in manifests {
         let images = manifest::images(http, manifest).await;
         all.failures.extend(images.failures);
         all.hints.extend(images.hints);
@@ -72,7 +78,7 @@ pub async fn resolve(
             all.take_images(store, oci::resolve(http, line, base, label).await)?;
         }
     }
-    for (label, line) in &charts {
+    for (label, line) in charts {
         let charts = helm::resolve(http, line, base, label).await;
         for (_, bytes) in &charts.kept {
             store.put(bytes)?;
@@ -82,28 +88,31 @@ pub async fn resolve(
         all.hints.extend(charts.hints.into_iter().map(hint));
         all.hints.extend(charts.unread);
     }
-    for (label, line) in &yum {
+    for (label, line) in yum {
         let yum = yum::resolve(http, line, base, label).await;
         for (_, bytes) in &yum.kept {
             store.put(bytes)?;
         }
         all.take(yum.found);
     }
-    for (label, line) in &apt {
+    for (label, line) in apt {
         all.take(apt::resolve(http, line, base, label).await);
     }
-    for (label, line) in &pypi {
+    for (label, line) in pypi {
         all.take(pypi::resolve(http, line, base, label).await);
     }
     let Joined { artifacts, mut failures, hints } = all;
     let artifacts = joined_images(artifacts);
     failures.extend(disagreements(&artifacts));
+    let Granted { artifacts: granted, outcomes } =
+        wants::grant(http, store, wishes, &expanded, base, &artifacts).await?;
+    let artifacts = joined_images(artifacts.into_iter().chain(granted).collect());
     let mut lock = Lock::new(waybill, text, artifacts);
     if failures.is_empty() {
         // Nothing is missing, so what the carried packages alone leave unmet every system has.
-        lock.assumed = Some(check::apt::assumed(&apt, base, &lock.artifacts));
+        lock.assumed = Some(check::apt::assumed(apt, base, &lock.artifacts));
     }
-    Ok(Resolved { lock, failures, hints })
+    Ok(Resolved { lock, failures, hints, wants: outcomes })
 }
 
 /// Artifacts of one image are one: a line and a chart may want other platforms of the same index.

@@ -17,4 +17,5 @@ mod refusal;
 mod rollback;
 mod secrets;
 mod upstream_faults;
+mod wants;
 mod world;

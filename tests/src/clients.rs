@@ -21,9 +21,11 @@ pub enum Client {
     Skopeo,
     Crane,
     Curl,
+    AnsiblePlaybook,
 }
 
 impl Client {
+    /// Those that fetch what a site serves.
     pub const ALL: [Self; 5] = [Self::Pip, Self::AptGet, Self::Skopeo, Self::Crane, Self::Curl];
 
     pub const fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Client {
             Self::Skopeo => "skopeo",
             Self::Crane => "crane",
             Self::Curl => "curl",
+            Self::AnsiblePlaybook => "ansible-playbook",
         }
     }
 
@@ -244,6 +247,24 @@ pub fn skopeo_copy(host: &str, image: &str, folder: &Path) -> Finished {
 /// The digest that crane resolves an image to.
 pub fn crane_digest(host: &str, image: &str, home: &Path) -> Finished {
     process::run(clean("crane", home).args(["digest", "--insecure", &format!("{host}/{image}")]))
+}
+
+/// Runs a playbook on this machine, with `plugin` as the one callback besides Ansible's own.
+///
+/// # Panics
+///
+/// When the folder cannot be written.
+pub fn ansible(playbook: &str, plugin: (&str, &str), url: &str, folder: &Path) -> Finished {
+    let (name, text) = plugin;
+    let plugins = folder.join("callback_plugins");
+    fs::create_dir_all(&plugins).expect("a folder can be made");
+    fs::write(plugins.join(format!("{name}.py")), text).expect("a file can be written");
+    fs::write(folder.join("play.yml"), playbook).expect("a file can be written");
+    let mut ansible = clean("ansible-playbook", folder);
+    ansible.env("ANSIBLE_HOME", folder.join("ansible")).env("LC_ALL", "C.UTF-8");
+    ansible.env("ANSIBLE_CALLBACK_PLUGINS", plugins).env("ANSIBLE_CALLBACKS_ENABLED", name);
+    ansible.env("GAPFERRY_URL", url);
+    process::run(ansible.args(["-i", "localhost,", "-c", "local", "play.yml"]))
 }
 
 /// Downloads a URL.

@@ -17,12 +17,14 @@ use super::{
     LoadedWaybill, exit_of_failures, failure_lines, load_waybill,
     resolve::{http, resolve_now, say_hints},
     say_failures,
+    wants::{note, outcome_values, say_outcomes},
 };
 use crate::{
     fetch::{self, Item, Progress, Sink, Source},
     home::Home,
     lock::{self, Lock, LockFileError},
     source::Failure,
+    wants::Outcome,
     waybill::{FileLine, Waybill, file_path},
 };
 
@@ -45,7 +47,7 @@ pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     let _lock = home.lock()?;
     let store = home.store()?;
     store.clear_temporary()?;
-    let (lock, mut failures) = locked_or_resolved(args, &loaded, home, global)?;
+    let (lock, mut failures, outcomes) = locked_or_resolved(args, &loaded, home, global)?;
     let mut fetched = Fetched::default();
     if failures.is_empty() {
         durable::write(&loaded.lock_path, &lock.encode())?;
@@ -55,6 +57,7 @@ pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         let locks = home.locks(&lock.waybill);
         lock::put_in_force(&locks, &lock)?;
         lock::remember_place(&locks, &args.file)?;
+        note(home, &outcomes)?;
     }
     let lines = failure_lines(&failures);
     say_failures(global, &lines);
@@ -67,6 +70,7 @@ pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         "fetched": fetched.blobs,
         "fetched_bytes": fetched.bytes,
         "failures": lines,
+        "wants": outcome_values(&outcomes),
         "seconds": began.elapsed().as_secs_f64(),
         "peak_memory_bytes": memory::peak_bytes(),
     });
@@ -82,18 +86,19 @@ fn locked_or_resolved(
     loaded: &LoadedWaybill,
     home: &Home,
     global: &Global,
-) -> anyhow::Result<(Lock, Vec<Failure>)> {
+) -> anyhow::Result<(Lock, Vec<Failure>, Vec<Outcome>)> {
     if args.locked {
         let lock = Lock::read(&loaded.lock_path)?;
         if lock.waybill_sha256 != Digest::of(loaded.text.as_bytes()) {
             return Err(LockFileError::Stale(loaded.lock_path.clone()).into());
         }
-        return Ok((lock, vec![]));
+        return Ok((lock, vec![], vec![]));
     }
     global.say(format!("Resolving {} …", args.file));
     let resolved = resolve_now(loaded, home)?;
     say_hints(global, &resolved.hints);
-    Ok((resolved.lock, resolved.failures))
+    say_outcomes(global, &resolved.wants);
+    Ok((resolved.lock, resolved.failures, resolved.wants))
 }
 
 /// What one sync brought.
