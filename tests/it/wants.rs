@@ -213,7 +213,7 @@ fn a_playbook_posts_what_its_failed_tasks_lacked() {
   gather_facts: false
   vars: {{ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"}}
   tasks:
-    - get_url: {{url: "{upstream}/files/none", dest: "{dest}"}}
+    - get_url: {{url: "{upstream}/releases/none", dest: "{dest}"}}
       environment: {{no_proxy: "*"}}
       ignore_errors: true
     - ansible.builtin.shell: |
@@ -237,7 +237,7 @@ fn a_playbook_posts_what_its_failed_tasks_lacked() {
     let listed = inside.agent.run(&["wants"]).unwrap().json["wants"].clone();
     let names: Vec<&str> =
         listed.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
-    let file = format!("{}/files/none", world.upstream.host());
+    let file = format!("{}/releases/none", world.upstream.host());
     assert_eq!(names, [file.as_str(), "quay.io/a/b:1", "quay.io/a/c:2"], "{}", played.stdout);
     assert_eq!(row(&listed, &file)["client"], "localhost (127.0.0.1)");
     assert!(!played.stderr.contains("gapferry_wants"), "{}", played.stderr);

@@ -44,7 +44,7 @@ pub struct WantArgs {
     #[arg(long, group = "said", value_name = "FILE", conflicts_with_all = ["kind", "name"])]
     from_log: Option<Utf8PathBuf>,
     /// Print the Ansible callback plugin that posts what failed tasks lacked
-    #[arg(long, group = "said", exclusive = true)]
+    #[arg(long, group = "said", conflicts_with_all = ["kind", "name", "from_log"])]
     pub callback_plugin: bool,
 }
 
