@@ -32,12 +32,12 @@ pub struct WantArgs {
     /// file, image, deb, rpm, pypi or chart
     #[arg(group = "said", requires = "name")]
     kind: Option<String>,
-    /// <host>/<path> of a file, the reference of an image, [<repository>/]<chart>, else a package
+    /// HOST/PATH of a file, the reference of an image, [REPOSITORY/]CHART, else a package
     name: Option<String>,
     /// One version, or a constraint such as '>=1,<2'
     #[arg(long, requires = "kind")]
     version: Option<String>,
-    /// The nodes that want it, as in /apt/<target>/
+    /// The nodes that want it, as in /apt/TARGET/
     #[arg(long, requires = "kind")]
     target: Option<String>,
     /// Read what a client said: apt, dnf, zypper, helm, kubelet, containerd, pip, uv, Ansible; - is stdin
