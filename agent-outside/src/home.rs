@@ -44,12 +44,25 @@ const fn scratch_bytes() -> u64 {
 }
 
 /// What belongs to one site.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SiteConfig {
     /// Names of the waybills that are for this site.
     #[serde(default)]
     pub waybills: Vec<SiteName>,
+    /// Whether what this site wants is carried without a line that asks for it.
+    #[serde(default = "yes")]
+    pub wants: bool,
+}
+
+impl Default for SiteConfig {
+    fn default() -> Self {
+        Self { waybills: vec![], wants: true }
+    }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// An initialised home.

@@ -19,7 +19,7 @@ use gapferry_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::delta::report::BlobReport;
+use crate::{delta::report::BlobReport, wants::book::Book};
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -244,6 +244,9 @@ impl Ledger {
     pub fn take_inventory(&self, inventory: &Inventory, bytes: &[u8]) -> Result<(), LedgerError> {
         let name = format!("inventories/{:012}.json", inventory.number);
         durable::write(&self.folder.join(name), bytes)?;
+        let mut book = self.book()?;
+        book.take(&inventory.wants);
+        self.write_book(&book)?;
         for mut record in self.records()? {
             if record.sequence <= inventory.sequence && !record.confirmed {
                 record.confirmed = true;
@@ -254,6 +257,33 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// What the site wants.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub fn book(&self) -> Result<Book, LedgerError> {
+        let path = self.folder.join("wants.json");
+        if !path.is_file() {
+            // An agent before this one kept no book.
+            let mut book = Book::default();
+            book.take(&self.inventory()?.map(|inventory| inventory.wants).unwrap_or_default());
+            return Ok(book);
+        }
+        let parsed = serde_json::from_slice(&read(&path)?);
+        parsed.map_err(|source| LedgerError::Record { path, source })
+    }
+
+    /// Keeps what the site wants.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Durable`].
+    pub fn write_book(&self, book: &Book) -> Result<(), LedgerError> {
+        let bytes = serde_json::to_vec_pretty(book).expect("a book is plain JSON");
+        Ok(durable::write(&self.folder.join("wants.json"), &bytes)?)
     }
 
     /// What the newest inventory says the inside holds; nothing when there is none, or when it

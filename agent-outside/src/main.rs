@@ -29,6 +29,7 @@ mod seal;
 mod sketch;
 mod snapshot;
 mod source;
+mod wants;
 mod waybill;
 
 use std::process::ExitCode;

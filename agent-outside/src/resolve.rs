@@ -13,6 +13,7 @@ use crate::{
     inputs,
     lock::Lock,
     source::{Failure, Found, Verdict, apt, file, helm, http::Http, manifest, oci, pypi, yum},
+    wants::{self, Granted, Outcome, Wishes},
     waybill::Waybill,
 };
 
@@ -26,6 +27,8 @@ pub struct Resolved {
     pub failures: Vec<Failure>,
     /// Images that a chart may pull and that nothing proves; the user may name them.
     pub hints: Vec<String>,
+    /// What came of the wants of the sites.
+    pub wants: Vec<Outcome>,
 }
 
 /// Files that were pinned when they were first seen, by origin: where upstream publishes no digest,
@@ -83,20 +86,24 @@ pub async fn resolve(
     text: &str,
     base: &Utf8Path,
     known: &Known,
+    wishes: &Wishes,
 ) -> Result<Resolved, PutError> {
     // Before they are read for the answer: what changes meanwhile is then noticed later.
     let inputs = inputs::of(waybill, base);
-    let Expanded { files, images, manifests, charts, apt, yum, pypi, trees, failures, hints } =
-        expand(waybill, base);
+    let mut expanded = expand(waybill, base);
+    let failures = std::mem::take(&mut expanded.failures);
+    let hints = std::mem::take(&mut expanded.hints);
+    let trees = std::mem::take(&mut expanded.trees);
+    let Expanded { files, images, manifests, charts, apt, yum, pypi, .. } = &expanded;
     let mut all = Joined { failures, hints, ..Joined::default() };
-    all.take(file::resolve(http, &files, |origin| known.get(origin).copied()).await);
+    all.take(file::resolve(http, files, |origin| known.get(origin).copied()).await);
     let resolving = stream::iter(images.iter())
         .map(|(label, line)| oci::resolve(http, line, base, label))
         .buffered(IMAGES_AT_ONCE);
     for images in resolving.collect::<Vec<_>>().await {
         all.take_images(store, images)?;
     }
-    for manifest in &manifests {
+    for manifest in manifests {
         let images = manifest::images(http, manifest).await;
         all.failures.extend(images.failures);
         all.hints.extend(images.hints);
@@ -104,7 +111,7 @@ pub async fn resolve(
             all.take_images(store, oci::resolve(http, line, base, label).await)?;
         }
     }
-    for (label, line) in &charts {
+    for (label, line) in charts {
         let charts = helm::resolve(http, line, base, label).await;
         for (_, bytes) in &charts.kept {
             store.put(bytes)?;
@@ -114,20 +121,23 @@ pub async fn resolve(
         all.hints.extend(charts.hints.into_iter().map(hint));
         all.hints.extend(charts.unread);
     }
-    let rpms = yum::resolve(http, &yum, base).await;
+    let rpms = yum::resolve(http, yum, base).await;
     for (_, bytes) in &rpms.kept {
         store.put(bytes)?;
     }
     all.take(rpms.found);
-    for (label, line) in &apt {
+    for (label, line) in apt {
         all.take(apt::resolve(http, line, base, label).await);
     }
-    for (label, line) in &pypi {
+    for (label, line) in pypi {
         all.take(pypi::resolve(http, line, base, label).await);
     }
     let Joined { artifacts, mut failures, hints } = all;
     let artifacts = joined_images(artifacts);
     failures.extend(disagreements(&artifacts));
+    let Granted { artifacts: granted, outcomes } =
+        wants::grant(http, store, wishes, &expanded, base, &artifacts).await?;
+    let artifacts = joined_images(artifacts.into_iter().chain(granted).collect());
     let mut lock = Lock::new(waybill, text, artifacts);
     lock.inputs = Some(inputs);
     lock.kubespray = trees;
@@ -135,13 +145,13 @@ pub async fn resolve(
     lock.kubespray.dedup();
     if failures.is_empty() {
         // Nothing is missing, so what the carried packages alone leave unmet every system has.
-        let mut assumed = check::apt::assumed(&apt, base, &lock.artifacts);
-        assumed.extend(check::yum::assumed(&yum, base, &lock.artifacts, &rpms.files, store));
+        let mut assumed = check::apt::assumed(apt, base, &lock.artifacts);
+        assumed.extend(check::yum::assumed(yum, base, &lock.artifacts, &rpms.files, store));
         assumed.sort();
         assumed.dedup();
         lock.assumed = Some(assumed);
     }
-    Ok(Resolved { lock, failures, hints })
+    Ok(Resolved { lock, failures, hints, wants: outcomes })
 }
 
 /// Artifacts of one image are one: a line and a chart may want other platforms of the same index.

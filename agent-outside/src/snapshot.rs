@@ -61,7 +61,8 @@ pub fn locks_of_site(home: &Home, site: &SiteName) -> Result<Vec<Vec<Lock>>, Uni
     let mut waybills = vec![];
     for name in home.waybills() {
         let locks = lock::in_force(&home.locks(&name))?;
-        if locks.first().is_some_and(|newest| is_for(newest, site, home)) {
+        let is_for_site = |newest: &Lock| is_for(&newest.waybill, &newest.sites, site, home);
+        if locks.first().is_some_and(is_for_site) {
             waybills.push(locks);
         }
     }
@@ -73,11 +74,11 @@ pub fn locks_of_site(home: &Home, site: &SiteName) -> Result<Vec<Vec<Lock>>, Uni
 
 /// A waybill is for the sites it names, for those whose configuration names it, or for all when
 /// neither says anything.
-fn is_for(lock: &Lock, site: &SiteName, home: &Home) -> bool {
+pub fn is_for(waybill: &SiteName, sites: &[SiteName], site: &SiteName, home: &Home) -> bool {
     let configured = home.config().site.get(site).map(|s| &s.waybills).filter(|w| !w.is_empty());
     match configured {
-        Some(waybills) => waybills.contains(&lock.waybill),
-        None => lock.sites.is_empty() || lock.sites.contains(site),
+        Some(waybills) => waybills.contains(waybill),
+        None => sites.is_empty() || sites.contains(site),
     }
 }
 

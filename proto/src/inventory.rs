@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BlobId, Kind, Sequence, SiteName, SnapshotId, limits};
+pub use crate::want::Want;
+use crate::{BlobId, Sequence, SiteName, SnapshotId, limits};
 
 /// Why bytes are no inventory.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +60,6 @@ pub struct Failed {
     pub codec: Option<String>,
 }
 
-/// One thing that a client asked for and the inside did not hold.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize, Serialize)]
-pub struct Want {
-    pub kind: Kind,
-    pub name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-}
-
 impl Inventory {
     /// Reads an inventory; nothing is trusted yet.
     ///
@@ -99,6 +91,7 @@ impl Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
 
     fn inventory() -> Inventory {
         Inventory {
@@ -111,7 +104,7 @@ mod tests {
             sequence: Sequence(3),
             damaged: vec![BlobId::of(b"d")],
             failed: vec![Failed { blob: BlobId::of(b"f"), codec: Some("zlib-1.3".into()) }],
-            wants: vec![Want { kind: Kind::Deb, name: "socat".into(), target: None }],
+            wants: vec![Want::new(Kind::Deb, "socat", Some("1.8"), None).unwrap()],
             codecs: vec!["blob".into(), "concat".into()],
             decode_memory_bytes: 512 << 20,
             critical: vec![],

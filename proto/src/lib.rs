@@ -21,6 +21,7 @@ pub mod pack;
 pub mod recipe;
 pub mod signature;
 pub mod snapshot;
+pub mod want;
 
 pub use artifact::{Artifact, BlobRef, Facts, Kind};
 pub use digest::{ArtifactId, BlobId, ChunkId, Digest, SnapshotId};

@@ -152,6 +152,19 @@ pub const WHEEL_METADATA_LEN_BYTES_MAX: u64 = 8 << 20;
 /// guesses end here and cannot fill the disk.
 pub const WANTS_MAX: usize = 10_000;
 
+/// Longest file of wants, in bytes: 32 MiB. [`WANTS_MAX`] of the longest names have some 14.
+pub const WANTS_LEN_BYTES_MAX: u64 = 32 << 20;
+
+/// Longest line of a client's log that is read, in bytes: 1 MiB. Ansible puts all that a task said
+/// on one line.
+pub const LOG_LINE_LEN_BYTES_MAX: u64 = 1 << 20;
+
+/// Most lines of a client's log: 10 million, which is a journal of some GiB.
+pub const LOG_LINES_MAX: u64 = 10_000_000;
+
+/// Longest body of a want that is posted, in bytes: 64 KiB, the messages of one failed task.
+pub const WANT_POST_LEN_BYTES_MAX: usize = 64 << 10;
+
 /// Longest `Release` or `InRelease`, in bytes: 16 MiB. Debian's, with all its architectures and
 /// translations, has 250 KiB.
 pub const RELEASE_LEN_BYTES_MAX: u64 = 16 << 20;

@@ -22,4 +22,5 @@ mod secrets;
 mod serve_helm;
 mod serve_yum;
 mod upstream_faults;
+mod wants;
 mod world;

@@ -32,9 +32,11 @@ pub enum Client {
     Rpm,
     Helm,
     Gpg,
+    AnsiblePlaybook,
 }
 
 impl Client {
+    /// All but Ansible, which fetches nothing by itself.
     pub const ALL: [Self; 9] = [
         Self::Pip,
         Self::AptGet,
@@ -58,6 +60,7 @@ impl Client {
             Self::Rpm => "rpmbuild",
             Self::Helm => "helm",
             Self::Gpg => "gpg",
+            Self::AnsiblePlaybook => "ansible-playbook",
         }
     }
 
@@ -273,6 +276,24 @@ pub fn skopeo_copy(host: &str, image: &str, folder: &Path) -> Finished {
 /// The digest that crane resolves an image to.
 pub fn crane_digest(host: &str, image: &str, home: &Path) -> Finished {
     process::run(clean("crane", home).args(["digest", "--insecure", &format!("{host}/{image}")]))
+}
+
+/// Runs a playbook on this machine, with `plugin` as the one callback besides Ansible's own.
+///
+/// # Panics
+///
+/// When the folder cannot be written.
+pub fn ansible(playbook: &str, plugin: (&str, &str), url: &str, folder: &Path) -> Finished {
+    let (name, text) = plugin;
+    let plugins = folder.join("callback_plugins");
+    fs::create_dir_all(&plugins).expect("a folder can be made");
+    fs::write(plugins.join(format!("{name}.py")), text).expect("a file can be written");
+    fs::write(folder.join("play.yml"), playbook).expect("a file can be written");
+    let mut ansible = clean("ansible-playbook", folder);
+    ansible.env("ANSIBLE_HOME", folder.join("ansible")).env("LC_ALL", "C.UTF-8");
+    ansible.env("ANSIBLE_CALLBACK_PLUGINS", plugins).env("ANSIBLE_CALLBACKS_ENABLED", name);
+    ansible.env("GAPFERRY_URL", url);
+    process::run(ansible.args(["-i", "localhost,", "-c", "local", "play.yml"]))
 }
 
 /// Downloads a URL.

@@ -24,6 +24,7 @@ use crate::{
     inventory,
     trust::Pinned,
     verify::{self, Refusal, Standing, Trusted, VerifiedEnvelope},
+    wants,
 };
 
 #[derive(Debug, clap::Args)]
@@ -206,6 +207,9 @@ impl<'a> Importer<'a> {
         });
         self.audit.record("applied", &facts)?;
         inventory::write_failed(self.home.root(), &[])?;
+        if let Some(snapshot) = self.state.snapshot(verified.manifest.snapshot)? {
+            wants::settle(self.home.root(), &snapshot)?;
+        }
         self.clear_staging()?;
         Ok((applied, verified.manifest.accepted_gaps))
     }

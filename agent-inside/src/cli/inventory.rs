@@ -81,7 +81,10 @@ fn take(home: &Home) -> anyhow::Result<Inventory> {
         newest,
         damaged,
         failed: inventory::read_failed(home.root()),
-        wants: wants::read(home.root())?.into_iter().collect(),
+        wants: wants::unmet(wants::read(home.root())?, &snapshot)
+            .into_iter()
+            .map(|noted| noted.want)
+            .collect(),
     };
     Ok(inventory::of(facts))
 }

@@ -10,6 +10,8 @@ mod serve;
 mod status;
 mod trust;
 mod verify;
+mod want;
+mod wants;
 
 use std::process::ExitCode;
 
@@ -19,7 +21,7 @@ use gapferry_common::{
     config::ConfigError,
     exit::{Ended, Exit},
 };
-use gapferry_proto::card::CardError;
+use gapferry_proto::{card::CardError, want::WantError};
 
 use crate::{
     apply::ApplyError,
@@ -53,6 +55,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Write what this site holds and wants, for the way back
     Inventory(inventory::InventoryArgs),
+    /// Say what a client could not find, so that the next export brings it
+    Want(want::WantArgs),
+    /// List what was asked for and is not held
+    Wants(wants::WantsArgs),
     /// Show what is served and trusted
     Status,
     /// List the generations that are kept
@@ -82,6 +88,9 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
     if let Command::Init(args) = &cli.command {
         return init::run(args, global);
     }
+    if let Command::Want(want::WantArgs { callback_plugin: true, .. }) = &cli.command {
+        return Ok(want::print_plugin());
+    }
     let home = Home::open(global.home(BINARY)?)?;
     match &cli.command {
         Command::Init(_) => unreachable!("ran above, without a home"),
@@ -90,6 +99,8 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(args, &home, global),
         Command::Serve(args) => serve::run(args, &home, global),
         Command::Inventory(args) => inventory::run(args, &home, global),
+        Command::Want(args) => want::run(args, &home, global),
+        Command::Wants(args) => wants::run(args, &home, global),
         Command::Status => status::run(&home, global),
         Command::Generations => generations::run(&home, global),
         Command::Rollback(args) => rollback::run(args, &home, global),
@@ -107,6 +118,7 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     None.or(cause.downcast_ref::<Ended>().map(|ended| ended.exit))
         .or(is(cause.is::<Refusal>(), Exit::Refused))
         .or(is(cause.is::<ConfigError>() || cause.is::<CardError>(), Exit::Usage))
+        .or(is(cause.is::<WantError>(), Exit::Usage))
         .or(cause.downcast_ref().map(|trust| match trust {
             TrustError::Read { .. } => Exit::Fault,
             _ => Exit::Usage,

@@ -1,10 +1,11 @@
 //! `serve`: everything over HTTP; follows the switch.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use gapferry_common::{cli::Global, exit::Exit};
-use gapferry_proto::Kind;
+use gapferry_proto::want::Want;
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -56,8 +57,15 @@ fn app(home: &Home) -> anyhow::Result<Arc<App>> {
 struct Sink(Wants);
 
 impl WantSink for Sink {
-    fn want(&self, kind: Kind, name: &str, _client: Option<IpAddr>) {
-        self.0.add(kind, name);
+    fn want(&self, want: Want, client: Option<String>) {
+        let Ok(want) = want.checked() else { return };
+        if let Err(error) = self.0.add(want, client, Timestamp::now()) {
+            tracing::warn!(%error, "a want could not be written");
+        }
+    }
+
+    fn all(&self) -> Vec<Want> {
+        self.0.all()
     }
 }
 

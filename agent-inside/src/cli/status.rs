@@ -35,7 +35,7 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         bytes_stored += blob.map_err(at("list", store.root()))?.len_bytes;
     }
     let artifacts = snapshot.count_by_kind();
-    let wants = wants::read(home.root())?.len();
+    let wants = wants::unmet(wants::read(home.root())?, &snapshot).len();
     let document = json!({
         "site": home.site(),
         "sequence": current.as_ref().map_or(0, |c| c.sequence.0),

@@ -2,7 +2,7 @@
 //!
 //! In:   an [`Activation`] as the importer left it, and HTTP requests.
 //! Out:  bytes of the store and of the generation's documents; wants for what is not held.
-//! Never: keys, the import, anything that writes. The switch is one pointer, [`App::switch`];
+//! Never: keys, the import, anything that writes but a want. The switch is one pointer, [`App::switch`];
 //! a request that began before it ends on the generation it began with.
 //!
 //! # What a hostile client may try
@@ -27,6 +27,7 @@ mod oci;
 mod pypi;
 mod site;
 mod status;
+mod wants;
 mod yum;
 
 use std::net::{IpAddr, SocketAddr};
@@ -36,18 +37,24 @@ use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::{HeaderMap, Method, request::Parts};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
+use gapferry_proto::want::Want;
 use gapferry_proto::{Kind, SiteName};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use error::ServeError;
 pub use listen::run;
+use site::Asked;
 pub use site::{Activation, BlobPaths, Generation, Site};
 
 /// Takes note of what clients asked for and this site does not hold. Must return at once: it is
 /// called while the client waits.
 pub trait WantSink: Send + Sync {
-    fn want(&self, kind: Kind, name: &str, client: Option<IpAddr>);
+    /// Notes a want as a client wrote it; what names nothing that could be wanted is passed over.
+    fn want(&self, want: Want, client: Option<String>);
+
+    /// What is wanted now, for people.
+    fn all(&self) -> Vec<Want>;
 }
 
 /// What every request sees.
@@ -74,10 +81,18 @@ impl App {
 
     /// Hands a want on, once for each name between two switches.
     fn want(&self, ask: &Ask, kind: Kind, name: &str) {
-        if ask.site.first_asked(kind, name) {
-            tracing::info!(%kind, name, client = ?ask.client, "asked for, not held");
-            self.wants.want(kind, name, ask.client);
+        let want = Want { kind, name: name.to_owned(), version: None, target: None };
+        self.note(ask, want, ask.client.map(|address| address.to_string()));
+    }
+
+    /// As [`App::want`]; says no when so many are noted that this one is not.
+    fn note(&self, ask: &Ask, want: Want, client: Option<String>) -> bool {
+        let asked = ask.site.asked(&want);
+        if asked == Asked::First {
+            tracing::info!(kind = %want.kind, name = want.name, client, "asked for, not held");
+            self.wants.want(want, client);
         }
+        asked != Asked::TooMany
     }
 }
 
@@ -110,6 +125,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(status::get_status))
         .route("/healthz", get(health::get_health))
         .route("/keys/site.asc", get(status::get_key))
+        .route("/wants", post(wants::post_want))
         .route("/files/", get(files::get_root))
         .route("/files/{*path}", get(files::get_file))
         .route("/v2", any(oci::any_base))

@@ -14,6 +14,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_proto::artifact::{BlobRef, DebFacts, ImageFacts};
+use gapferry_proto::want::Want;
 use gapferry_proto::{Artifact, Digest, Facts, Kind, Sequence, Snapshot, limits};
 
 use super::helm::Charts;
@@ -99,6 +100,14 @@ pub struct View {
     documents: Utf8PathBuf,
 }
 
+/// Whether something that is not held was asked for before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    First,
+    Again,
+    TooMany,
+}
+
 /// One activation as servers see it.
 #[derive(Debug)]
 pub struct Site {
@@ -114,7 +123,7 @@ pub struct Site {
     heads: HashMap<String, Bytes>,
     /// By `<target>/repodata/<name>`.
     pub(super) yum_heads: HashMap<String, Bytes>,
-    asked: Mutex<HashSet<(Kind, String)>>,
+    asked: Mutex<HashSet<Want>>,
 }
 
 impl Site {
@@ -222,12 +231,17 @@ impl Site {
         forms.find(|document| document.digest == *digest)
     }
 
-    /// Whether a want is new since the switch; says no for all when too many are noted already.
-    pub(super) fn first_asked(&self, kind: Kind, name: &str) -> bool {
+    /// Whether a want is new since the switch; no more are when too many are noted already.
+    pub(super) fn asked(&self, want: &Want) -> Asked {
         let mut asked = self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        name.len() <= limits::NAME_LEN_BYTES_MAX
-            && asked.len() < limits::WANTS_MAX
-            && asked.insert((kind, name.to_owned()))
+        if asked.contains(want) {
+            return Asked::Again;
+        }
+        if limits::NAME_LEN_BYTES_MAX < want.name.len() || limits::WANTS_MAX <= asked.len() {
+            return Asked::TooMany;
+        }
+        asked.insert(want.clone());
+        Asked::First
     }
 }
 

@@ -7,6 +7,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use gapferry_proto::Kind;
+use gapferry_proto::want::Want;
 
 use super::error::{ServeError, page};
 use super::{App, Ask, Site};
@@ -21,17 +23,30 @@ struct StatusPage<'a> {
     generation: Option<&'a Site>,
     /// Ready lines for a sources list.
     sources: Vec<String>,
+    /// What was asked for and is not held, at most [`WANTS_SHOWN_MAX`].
+    wants: Vec<Want>,
+    wants_count: usize,
+    kinds: [Kind; 6],
 }
+
+/// Most wants on the page; `gapferry-inside wants` lists all.
+const WANTS_SHOWN_MAX: usize = 200;
 
 /// `GET /`
 pub async fn get_status(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let site = app.site.load_full();
     let host = host(&headers);
+    let mut wants = app.wants.all();
+    let wants_count = wants.len();
+    wants.truncate(WANTS_SHOWN_MAX);
     page(&StatusPage {
         site: app.name.as_str(),
         host,
         sources: site.as_deref().map(|site| sources(site, host)).unwrap_or_default(),
         generation: site.as_deref(),
+        wants,
+        wants_count,
+        kinds: Kind::ALL,
     })
 }
 

@@ -23,8 +23,13 @@ type Noted = Arc<Mutex<Vec<(Kind, String)>>>;
 struct NotedWants(Noted);
 
 impl WantSink for NotedWants {
-    fn want(&self, kind: Kind, name: &str, _: Option<IpAddr>) {
-        self.0.lock().unwrap().push((kind, name.to_owned()));
+    fn want(&self, want: Want, _: Option<String>) {
+        self.0.lock().unwrap().push((want.kind, want.name));
+    }
+
+    fn all(&self) -> Vec<Want> {
+        let noted = self.0.lock().unwrap();
+        noted.iter().filter_map(|(kind, name)| Want::new(*kind, name, None, None).ok()).collect()
     }
 }
 
@@ -129,7 +134,10 @@ impl TestSite {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::empty()).unwrap();
+        self.answer(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Answer {
         let response = router(Arc::clone(&self.app)).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         Answer {
@@ -137,6 +145,17 @@ impl TestSite {
             headers: parts.headers,
             body: to_bytes(body, 64 << 20).await.unwrap().into(),
         }
+    }
+
+    async fn post(&self, path: &str, form: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().method("POST").uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        self.answer(request.body(Body::from(form.to_owned())).unwrap()).await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -672,12 +691,50 @@ async fn wants_end_at_their_bound_and_begin_again_with_the_next_switch() {
     let site = TestSite::empty();
     site.switch(&[&[]]);
     let current = site.app.site.load_full().unwrap();
+    let asked = |name: &str| {
+        let want = Want { kind: Kind::File, name: name.to_owned(), version: None, target: None };
+        current.asked(&want)
+    };
     for n in 0..gapferry_proto::limits::WANTS_MAX {
-        assert!(current.first_asked(Kind::File, &n.to_string()));
+        assert_eq!(asked(&n.to_string()), site::Asked::First);
     }
-    assert!(!current.first_asked(Kind::File, "one more"));
+    assert_eq!(asked("one more"), site::Asked::TooMany);
+    assert_eq!(asked("1"), site::Asked::Again);
+    let full = site.post("/wants", "kind=deb&name=socat", &[]).await;
+    assert_eq!(full.status, StatusCode::TOO_MANY_REQUESTS);
     site.switch(&[&[]]);
     assert_eq!(site.get("/files/h/a").await.status, 404);
     assert_eq!(site.get("/files/h/a").await.status, 404);
     assert_eq!(site.wants(), [(Kind::File, "h/a".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_form_notes_a_want_and_another_servers_page_cannot() {
+    let site = TestSite::empty();
+    assert_eq!(site.post("/wants", "kind=deb&name=socat", &[]).await.status, 503);
+    site.switch(&[&[]]);
+    let noted = site.post("/wants", "kind=deb&name=socat&version=&target=debian-13", &[]).await;
+    assert_eq!((noted.status, noted.header(header::LOCATION)), (303, "/#wants"));
+    let said = "message=E%3A+Unable+to+locate+package+tcpdump%0A&client=node1";
+    assert_eq!(site.post("/wants", said, &[]).await.status, 303);
+    let wanted = ["socat", "tcpdump"].map(|name| (Kind::Deb, name.to_owned()));
+    assert_eq!(site.wants(), wanted);
+    let page = site.get("/").await;
+    assert!(page.text().contains("<td>tcpdump</td>") && page.text().contains("2 wanted"));
+    assert!(page.header(header::CONTENT_SECURITY_POLICY).contains("form-action 'self'"));
+    let long = format!("message={}", "x".repeat(gapferry_proto::limits::WANT_POST_LEN_BYTES_MAX));
+    for (form, headers, status) in [
+        ("kind=deb&name=a<b>", &[][..], 400),
+        ("kind=deb", &[], 400),
+        ("kind=nothing&name=socat", &[], 400),
+        ("kind=deb&name=%ff", &[], 400),
+        (&long, &[], 413),
+        ("kind=deb&name=evil", &[("content-type", "text/plain")], 415),
+        ("kind=deb&name=evil", &[("sec-fetch-site", "cross-site")], 403),
+        ("kind=deb&name=evil", &[("host", "a"), ("origin", "http://evil.example")], 403),
+    ] {
+        assert_eq!(site.post("/wants", form, headers).await.status, status, "{headers:?}");
+    }
+    assert_eq!(site.wants(), wanted);
+    assert_eq!(site.get("/wants").await.status, 405);
 }

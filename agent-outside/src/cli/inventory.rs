@@ -105,8 +105,9 @@ fn text(inventory: &Inventory) -> String {
     if !inventory.wants.is_empty() {
         text.push_str(&format!("; its clients lacked {} things:", inventory.wants.len()));
         for want in &inventory.wants {
-            text.push_str(&format!("\n  {} {}", want.kind, want.name));
+            text.push_str(&format!("\n  {} {}", want.kind, want.words()));
         }
+        text.push_str("\nThe next `gapferry-outside sync` resolves them");
     }
     text + ".\n"
 }

@@ -13,6 +13,7 @@ mod scrub;
 mod status;
 mod store;
 mod sync;
+mod wants;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Take back what an inside says it holds
     Inventory(inventory::InventoryArgs),
+    /// List what sites asked for in vain, and dismiss what shall not be carried
+    Wants(wants::WantsArgs),
     /// Show what this outside holds and knows
     Status,
     /// List the sites that are paired
@@ -119,6 +122,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::run(args, &home, global),
         Command::Store(args) => store::run(args, &home, global),
         Command::Inventory(args) => inventory::run(args, &home, global),
+        Command::Wants(args) => wants::run(args, &home, global),
         Command::Status => status::run(&home, global),
         Command::Sites => status::sites(&home, global),
         Command::Scrub(args) => scrub::run(args, &home, global),

@@ -61,6 +61,7 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     write_approval(args, &approval, &site, plan.snapshot)?;
     let reports = reports(home, &ledger, &plan, args.effort, args.exact)?;
     let export_bytes: u64 = reports.iter().map(|report| report.carried_bytes).sum();
+    let wants = super::wants::unresolved(&ledger, &wanted)?;
     let new: Vec<_> = wanted.artifacts().filter_map(|artifact| New::of(artifact, &plan)).collect();
     let document = json!({
         "export": null,
@@ -78,6 +79,7 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         "new": new.iter().map(New::document).collect::<Vec<_>>(),
         "kubespray": snapshot::trees_of_site(home, &site)?,
         "removed": plan.difference.removed.len(),
+        "wants": wants,
         "approval": approval,
         "artifacts": artifacts(&wanted, &reports),
         "fallback_raw": raw_blobs(&reports),
@@ -89,7 +91,8 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         let about = if args.exact { "" } else { "About " };
         let carried = human_bytes(export_bytes);
         let list = approval::text::text(&approval, false);
-        format!("{list}\n{}\n{about}{carried} to carry to {site}, {basis}.", table(&plan))
+        let wants = super::wants::unresolved_text(&wants);
+        format!("{list}\n{}\n{wants}{about}{carried} to carry to {site}, {basis}.", table(&plan))
     });
     Ok(Exit::Done)
 }

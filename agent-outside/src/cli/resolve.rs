@@ -6,12 +6,16 @@ use camino::Utf8PathBuf;
 use gapferry_common::{cli::Global, durable, exit::Exit};
 use serde_json::json;
 
-use super::{LoadedWaybill, exit_of_failures, failure_lines, load_waybill, say_failures};
+use super::{
+    LoadedWaybill, exit_of_failures, failure_lines, load_waybill, say_failures,
+    wants::{asked, outcome_values, say_outcomes},
+};
 use crate::{
     home::Home,
     lock,
     resolve::{self, NotPinned, Resolved},
     source::http::Http,
+    wants::Wishes,
 };
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +55,7 @@ pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<E
     let failures = failure_lines(&resolved.failures);
     say_failures(global, &failures);
     say_hints(global, &resolved.hints);
+    say_outcomes(global, &resolved.wants);
     let count = resolved.lock.artifacts.len();
     let bytes: u64 =
         resolved.lock.artifacts.iter().flat_map(|a| &a.blobs).map(|b| b.len_bytes).sum();
@@ -60,6 +65,7 @@ pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<E
         "bytes": bytes,
         "failures": failures,
         "not_proven": resolved.hints,
+        "wants": outcome_values(&resolved.wants),
     });
     global.print(&document, || {
         let bytes = gapferry_common::cli::human_bytes(bytes);
@@ -96,7 +102,10 @@ pub fn resolve_now(
             Err(NotPinned { name: name.clone(), pinned: vec![] })
         })?,
     };
-    let resolving = resolve::resolve(&http, &store, waybill, text, base, &known);
+    let asked = asked(home, waybill)?;
+    let previous = in_force.into_iter().next().map(|lock| lock.artifacts).unwrap_or_default();
+    let wishes = Wishes { asked, previous };
+    let resolving = resolve::resolve(&http, &store, waybill, text, base, &known, &wishes);
     Ok(super::block_on(resolving)??)
 }
 

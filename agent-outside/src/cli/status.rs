@@ -71,6 +71,7 @@ fn site_values(home: &Home) -> anyhow::Result<Vec<Value>> {
             "snapshot": inventory.as_ref().and_then(|i| i.snapshot),
             "inventory": inventory.as_ref().map(|i| i.number),
             "wants": inventory.map_or(0, |i| i.wants.len()),
+            "wants_unresolved": super::wants::unresolved_at(home, &ledger)?,
             "unconfirmed_exports": open,
         }));
     }
@@ -79,13 +80,20 @@ fn site_values(home: &Home) -> anyhow::Result<Vec<Value>> {
 
 fn site_text(site: &Value) -> String {
     let name = word(&site["site"]);
-    match site["sequence"].as_u64() {
+    let mut text = match site["sequence"].as_u64() {
         Some(sequence) => format!(
             "Site      {name}: holds what export {sequence} brought, {} exports unconfirmed\n",
             site["unconfirmed_exports"]
         ),
         None => format!("Site      {name}: no inventory has come back yet\n"),
+    };
+    let unresolved = site["wants_unresolved"].as_array().map_or(0, Vec::len);
+    if 0 < unresolved {
+        text += &format!(
+            "Wants     {name}: {unresolved} unresolved; `gapferry-outside wants {name}` says why\n"
+        );
     }
+    text
 }
 
 fn word(value: &Value) -> &str {

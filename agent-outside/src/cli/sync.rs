@@ -17,6 +17,7 @@ use super::{
     LoadedWaybill, exit_of_failures, failure_lines, load_waybill,
     resolve::{http, resolve_now, say_hints},
     say_failures,
+    wants::{note, outcome_values, say_outcomes},
 };
 use crate::{
     expand::expand,
@@ -25,6 +26,7 @@ use crate::{
     inputs,
     lock::{self, Lock},
     source::{Failure, yum},
+    wants::Outcome,
     waybill::{FileLine, Waybill, file_path},
 };
 
@@ -51,7 +53,7 @@ pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     let _lock = home.lock()?;
     let store = home.store()?;
     store.clear_temporary()?;
-    let (lock, mut failures) = locked_or_resolved(args, &loaded, home, global)?;
+    let (lock, mut failures, outcomes) = locked_or_resolved(args, &loaded, home, global)?;
     let mut fetched = Fetched::default();
     if failures.is_empty() {
         durable::write(&loaded.lock_path, &lock.encode())?;
@@ -61,6 +63,7 @@ pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         let locks = home.locks(&lock.waybill);
         lock::put_in_force(&locks, &lock)?;
         lock::remember_place(&locks, &args.file)?;
+        note(home, &outcomes)?;
     }
     let lines = failure_lines(&failures);
     say_failures(global, &lines);
@@ -73,6 +76,7 @@ pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         "fetched": fetched.blobs,
         "fetched_bytes": fetched.bytes,
         "failures": lines,
+        "wants": outcome_values(&outcomes),
         "seconds": began.elapsed().as_secs_f64(),
         "peak_memory_bytes": memory::peak_bytes(),
     });
@@ -88,17 +92,18 @@ fn locked_or_resolved(
     loaded: &LoadedWaybill,
     home: &Home,
     global: &Global,
-) -> anyhow::Result<(Lock, Vec<Failure>)> {
+) -> anyhow::Result<(Lock, Vec<Failure>, Vec<Outcome>)> {
     if args.locked {
         let lock = Lock::read(&loaded.lock_path)?;
         let now = inputs::of(&loaded.waybill, &loaded.base);
         lock.check(&loaded.lock_path, &loaded.text, &now)?;
-        return Ok((lock, vec![]));
+        return Ok((lock, vec![], vec![]));
     }
     global.say(format!("Resolving {} …", args.file));
     let resolved = resolve_now(loaded, home, &args.refresh)?;
     say_hints(global, &resolved.hints);
-    Ok((resolved.lock, resolved.failures))
+    say_outcomes(global, &resolved.wants);
+    Ok((resolved.lock, resolved.failures, resolved.wants))
 }
 
 /// What one sync brought.

@@ -297,9 +297,10 @@ pub fn manifest() -> Manifest {
 }
 
 pub fn inventory() -> Inventory {
-    let want = |kind, name: &str, target: Option<&str>| Want {
+    let want = |kind, name: &str, version: Option<&str>, target: Option<&str>| Want {
         kind,
         name: name.to_owned(),
+        version: version.map(str::to_owned),
         target: target.map(str::to_owned),
     };
     Inventory {
@@ -313,8 +314,9 @@ pub fn inventory() -> Inventory {
         damaged: vec![blob("layer").id],
         failed: vec![],
         wants: vec![
-            want(Kind::Deb, "tcpdump", Some("bookworm")),
-            want(Kind::Image, "registry.example.org/etcd:3.5", None),
+            want(Kind::Deb, "tcpdump", None, Some("bookworm")),
+            want(Kind::Image, "registry.example.org/etcd:3.5", None, None),
+            want(Kind::Pypi, "netaddr", Some(">=1,<2"), None),
         ],
         codecs: vec!["blob".to_owned(), "concat".to_owned()],
         decode_memory_bytes: 512 << 20,
