@@ -13,6 +13,7 @@ mod heal;
 mod help;
 mod kubespray;
 mod power_cut;
+mod publish_to;
 mod refusal;
 mod rollback;
 mod secrets;

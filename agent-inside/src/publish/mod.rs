@@ -16,7 +16,7 @@ mod tree;
 use std::collections::BTreeMap;
 
 use gapferry_common::openpgp::sign::{SignError, SiteKey};
-use gapferry_proto::{Artifact, Facts, SafePath, Snapshot};
+use gapferry_proto::{Artifact, BlobId, Facts, SafePath, Snapshot};
 use jiff::Timestamp;
 
 use tree::Addresses;
@@ -53,7 +53,7 @@ pub enum PublishError {
 pub fn render(snapshot: &Snapshot) -> Result<Tree, PublishError> {
     let mut addresses = Addresses::default();
     for artifact in snapshot.artifacts() {
-        if let Some((address, blob)) = address(artifact) {
+        for (address, blob) in addresses_of(artifact) {
             addresses.claim(address, blob, &artifact.name)?;
         }
     }
@@ -80,16 +80,18 @@ pub fn heads(
     apt::heads(documents, date, signer)
 }
 
-/// The path below the server's root at which an artifact's name is answered, and with what.
-fn address(artifact: &Artifact) -> Option<(String, gapferry_proto::BlobId)> {
+/// The paths below the server's root at which an artifact is answered, and with what.
+pub fn addresses_of(artifact: &Artifact) -> Vec<(String, BlobId)> {
     let first = artifact.blobs[0].id;
     match &artifact.facts {
-        Facts::File(facts) => Some((file::address(facts), first)),
-        Facts::Image(facts) => oci::address(facts).map(|address| (address, facts.root)),
-        Facts::Deb(facts) => Some((apt::address(facts), first)),
-        Facts::Pypi(facts) => Some((pypi::address(facts), first)),
+        Facts::File(facts) => vec![(file::address(facts), first)],
+        Facts::Image(facts) => {
+            oci::address(facts).map(|address| (address, facts.root)).into_iter().collect()
+        }
+        Facts::Deb(facts) => vec![(apt::address(facts), first)],
+        Facts::Pypi(facts) => vec![(pypi::address(facts), first)],
         // Held and pinned like all others; these trees are not served yet.
-        Facts::Rpm(_) | Facts::YumDocument(_) | Facts::Chart(_) => None,
+        Facts::Rpm(_) | Facts::YumDocument(_) | Facts::Chart(_) => Vec::new(),
     }
 }
 
