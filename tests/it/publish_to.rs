@@ -522,6 +522,7 @@ fn files_are_put_to_a_server_with_a_password_and_only_once() {
         &folder,
         &format!(
             "root {dir}/www;\nclient_max_body_size 0;\nlocation /raw/ {{ dav_methods PUT DELETE MKCOL; \
+             create_full_put_path on; \
              limit_except GET HEAD {{ auth_basic test; auth_basic_user_file {dir}/htpasswd; }} }}"
         ),
     );
@@ -584,13 +585,20 @@ fn files_go_into_a_bucket_and_only_once() {
     assert_eq!(pushed(&dry), pushed(&first));
     assert_eq!(pushed(&run(&[])), [""; 0]);
     let tool = format!("files/{}/files/tool", world.upstream.host());
-    let answer = fetch::get(&server.url(&format!("/mirror/site/{tool}"))).unwrap();
-    assert_eq!(sha256(&answer.body), world.expected[&format!("/{tool}")]);
-    let current = fetch::get(&server.url("/mirror/site/current.json")).unwrap().body;
-    let current: Value = serde_json::from_slice(&current).unwrap();
+    let object = |path: &str| signed_get(&server.url(&format!("/mirror/site/{path}")), &folder);
+    assert_eq!(sha256(&object(&tool).1), world.expected[&format!("/{tool}")]);
+    let current: Value = serde_json::from_slice(&object("current.json").1).unwrap();
     assert_eq!((&current["sequence"], &current["activation"]), (&json!(1), &json!(1)));
-    let page = fetch::get(&server.url("/mirror/site/pypi/simple/alpha/index.html")).unwrap();
-    assert_eq!((page.status, page.header("content-type")), (200, "text/html"));
+    assert_eq!(object("pypi/simple/alpha/index.html").0, "text/html");
+}
+
+/// Type and bytes of an object that only who signs may read.
+fn signed_get(url: &str, folder: &Path) -> (String, Vec<u8>) {
+    let mut curl = clients::clean("curl", folder);
+    curl.args(["--fail", "--silent", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "test:test"]);
+    let finished = process::run(curl.args(["-w", "%{content_type}", "-o", "object", url]));
+    assert_eq!(finished.exit_code, 0, "{url}: {}", finished.stderr);
+    (finished.stdout, fs::read(folder.join("object")).unwrap())
 }
 
 /// A proxy that cuts or stalls what goes up.

@@ -11,7 +11,7 @@ use gapferry_common::{
     exit::{Ended, Exit},
 };
 use gapferry_proto::{Facts, Kind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     cli::import::repository_key,
@@ -72,12 +72,17 @@ pub fn run(args: &PublishArgs, home: &Home, global: &Global) -> anyhow::Result<E
     };
     let edition = edition(&state, &current, repository_key(home)?.public_armoured()?)?;
     let store = home.store()?;
+    let audit = Audit::of(home.root());
+    if !how.dry_run {
+        let facts = json!({"to": to.shown(), "sequence": edition.sequence});
+        audit.record("publishing", &facts)?;
+    }
     let (began, bar) = (Instant::now(), bar(global));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the network runtime")?;
     let report = runtime.block_on(publish_to::publish(&edition, &store, &to, &how, bar))?;
     if !how.dry_run {
-        record(home, &edition, &to, &report)?;
+        audit.record("published", &facts(&edition, &to, &report))?;
     }
     show(global, &edition, &to, &how, &report, began);
     Ok(match (report.failures.is_empty(), report.gone) {
@@ -149,16 +154,16 @@ fn bar(global: &Global) -> indicatif::ProgressBar {
     indicatif::ProgressBar::new(0).with_style(style)
 }
 
-fn record(home: &Home, edition: &Edition, to: &Destination, report: &Report) -> anyhow::Result<()> {
-    let facts = json!({
+/// What the audit log keeps of a run.
+fn facts(edition: &Edition, to: &Destination, report: &Report) -> Value {
+    json!({
         "to": to.shown(),
         "sequence": edition.sequence,
         "activation": edition.activation,
         "pushed": report.pushed.len(),
         "bytes_pushed": report.bytes_pushed,
         "failures": report.failures.len(),
-    });
-    Ok(Audit::of(home.root()).record("published", &facts)?)
+    })
 }
 
 fn show(

@@ -47,7 +47,8 @@ pub struct Folder {
     path: Utf8PathBuf,
     root: Dir,
     generations: Option<Dir>,
-    _lock: Option<std::fs::File>,
+    /// Held as long as this lives; none in a dry run.
+    lock: Option<std::fs::File>,
 }
 
 impl Folder {
@@ -68,7 +69,7 @@ impl Folder {
             std::fs::create_dir_all(path).map_err(at("make"))?;
         }
         let root = Dir::open_ambient_dir(path, ambient_authority()).map_err(at("open"))?;
-        let mut folder = Self { path: path.to_owned(), root, generations: None, _lock: None };
+        let mut folder = Self { path: path.to_owned(), root, generations: None, lock: None };
         folder.check_current()?;
         if !dry_run {
             let made = folder.root.create_dir(GENERATIONS);
@@ -76,7 +77,7 @@ impl Folder {
         }
         folder.generations = folder.open_generations()?;
         if let (false, Some(generations)) = (dry_run, &folder.generations) {
-            folder._lock = Some(lock(generations, path)?);
+            folder.lock = Some(lock(generations, path)?);
         }
         Ok(Some(folder))
     }
@@ -173,9 +174,7 @@ impl Folder {
     /// [`FolderError`]; unless the rename of `current` came to pass, the old one is shown.
     pub fn switch(&self, name: &str) -> Result<bool, FolderError> {
         let Some(generations) = &self.generations else { return Ok(false) };
-        rustix::fs::syncfs(&generations.as_cap_std())
-            .map_err(io::Error::from)
-            .map_err(self.at("sync", name))?;
+        self.sync().map_err(self.at("sync", name))?;
         let part = format!("{PART}{name}");
         if generations.symlink_metadata(&part).is_ok() {
             generations.rename(&part, generations, name).map_err(self.at("name", name))?;
@@ -190,14 +189,20 @@ impl Folder {
             self.root.symlink_contents(&shown, &link).map_err(self.at("make", &link))?;
             self.root.rename(&link, &self.root, CURRENT).map_err(self.at("replace", CURRENT))?;
         }
-        rustix::fs::syncfs(&generations.as_cap_std())
-            .map_err(io::Error::from)
-            .map_err(self.at("sync", CURRENT))?;
+        self.sync().map_err(self.at("sync", CURRENT))?;
         if is_new {
             let before = before.as_deref().and_then(Utf8Path::file_name);
             self.sweep(generations, &[Some(name), before])?;
         }
         Ok(is_new)
+    }
+
+    /// Makes durable what was laid: the file system as a whole, for that is one call.
+    fn sync(&self) -> io::Result<()> {
+        match &self.lock {
+            Some(file) => Ok(rustix::fs::syncfs(file)?),
+            None => Ok(()),
+        }
     }
 
     /// Removes every generation but those to keep; nothing that is not named as one.

@@ -7,7 +7,7 @@
 //! The paths are those at which `serve` answers, but that Python's pages lie where a server
 //! without any rules finds them, `pypi/simple/<project>/index.html`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
@@ -135,8 +135,10 @@ struct Items(BTreeMap<String, Item>);
 
 impl Items {
     fn add(&mut self, path: String, rank: Rank, content: Content) {
-        let item = || Item { path: path.clone(), rank, content };
-        self.0.entry(path.clone()).or_insert_with(item);
+        if let Entry::Vacant(free) = self.0.entry(path) {
+            let path = free.key().clone();
+            free.insert(Item { path, rank, content });
+        }
     }
 
     fn add_artifact(&mut self, artifact: &Artifact) {

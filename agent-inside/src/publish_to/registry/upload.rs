@@ -218,7 +218,7 @@ fn location(repository: Repository<'_>, response: &Response) -> Result<Url, Push
         return Err(PushError::Answer { url: shown(response.url()), what });
     };
     if url.host_str() == base.host_str() && url.scheme() != base.scheme() {
-        url = at_base(url, base);
+        url = at_base(&url, base);
     }
     if !auth::may_follow(base, &url) {
         return Err(PushError::Insecure { url: shown(response.url()), to: shown(&url) });
@@ -226,7 +226,7 @@ fn location(repository: Repository<'_>, response: &Response) -> Result<Url, Push
     Ok(url)
 }
 
-fn at_base(url: Url, base: &Url) -> Url {
+fn at_base(url: &Url, base: &Url) -> Url {
     let mut ours = base.clone();
     ours.set_path(url.path());
     ours.set_query(url.query());
@@ -255,8 +255,8 @@ mod tests {
     #[test]
     fn an_upload_that_lost_its_tls_on_the_way_goes_to_the_registry_itself() {
         let base = "https://r.lan:5000".parse().unwrap();
-        let said = "http://r.lan/v2/a/blobs/uploads/1?_state=x".parse().unwrap();
+        let said: Url = "http://r.lan/v2/a/blobs/uploads/1?_state=x".parse().unwrap();
         let expected = "https://r.lan:5000/v2/a/blobs/uploads/1?_state=x";
-        assert_eq!(at_base(said, &base).as_str(), expected);
+        assert_eq!(at_base(&said, &base).as_str(), expected);
     }
 }
