@@ -133,10 +133,8 @@ impl Folder {
         for item in items {
             let laid = match layer.has(item) {
                 true => Ok(Outcome::Present),
-                false if dry_run => item.content.check(store).map(|()| Outcome::Pushed),
-                false => layer.lay(item).map(|()| Outcome::Pushed),
+                false => layer.bring(item, dry_run).map(|()| Outcome::Pushed),
             };
-            let laid = laid.map_err(|source| PushError::Read { source });
             tally.note(&item.path, item.content.len_bytes, laid);
         }
         Ok(())
@@ -272,8 +270,13 @@ impl Layer<'_> {
         meta.is_ok_and(|meta| meta.is_file() && meta.len() == item.content.len_bytes)
     }
 
+    fn bring(&mut self, item: &Item, dry_run: bool) -> Result<(), PushError> {
+        item.content.check(self.store).map_err(|source| PushError::Read { source })?;
+        let laid = if dry_run { Ok(()) } else { self.lay(item) };
+        laid.map_err(|source| PushError::Write { source })
+    }
+
     fn lay(&mut self, item: &Item) -> io::Result<()> {
-        item.content.check(self.store)?;
         let path = Utf8Path::new(&item.path);
         let folder = path.parent().unwrap_or(Utf8Path::new(""));
         if folder != self.folders {

@@ -65,6 +65,8 @@ pub enum PushError {
     Transport { url: String, source: reqwest::Error },
     #[error("cannot read what is published")]
     Read { source: std::io::Error },
+    #[error("cannot lay it in the folder")]
+    Write { source: std::io::Error },
     #[cfg(feature = "s3")]
     #[error("the object store refuses")]
     Store { source: object_store::Error },
@@ -93,7 +95,12 @@ impl PushError {
 
     /// Whether the server may be gone altogether.
     pub const fn is_transport(&self) -> bool {
-        matches!(self, Self::Transport { .. })
+        match self {
+            Self::Transport { .. } => true,
+            #[cfg(feature = "s3")]
+            Self::Store { source } => matches!(source, object_store::Error::Generic { .. }),
+            _ => false,
+        }
     }
 }
 
