@@ -8,6 +8,7 @@ mod home;
 mod inbox;
 mod inventory;
 mod publish;
+mod publish_to;
 mod schedule;
 mod serve;
 mod trust;

@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod budget;
+pub mod challenge;
 pub mod cli;
 pub mod config;
 pub mod cut;

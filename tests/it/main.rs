@@ -15,6 +15,7 @@ mod help;
 mod kubespray;
 mod locked;
 mod power_cut;
+mod publish_to;
 mod refusal;
 mod rollback;
 mod route;

@@ -4,6 +4,7 @@ mod generations;
 mod import;
 mod init;
 mod inventory;
+mod publish;
 mod rollback;
 mod scrub;
 mod serve;
@@ -27,6 +28,7 @@ use crate::{
     apply::ApplyError,
     generation::StateError,
     home::{BINARY, Home},
+    publish_to::{DestinationError, FolderError, PublishToError, PushError},
     trust::TrustError,
     verify::Refusal,
 };
@@ -65,6 +67,8 @@ enum Command {
     Generations,
     /// Serve an earlier generation again
     Rollback(rollback::RollbackArgs),
+    /// Push the current generation into servers that the site has already
+    Publish(publish::PublishArgs),
     /// Read every blob again and name what is damaged
     Scrub(scrub::ScrubArgs),
 }
@@ -104,6 +108,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status => status::run(&home, global),
         Command::Generations => generations::run(&home, global),
         Command::Rollback(args) => rollback::run(args, &home, global),
+        Command::Publish(args) => publish::run(args, &home, global),
         Command::Scrub(args) => scrub::run(args, &home, global),
     }
 }
@@ -123,6 +128,8 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             TrustError::Read { .. } => Exit::Fault,
             _ => Exit::Usage,
         }))
+        .or(is(cause.is::<DestinationError>(), Exit::Usage))
+        .or(is(cause.downcast_ref().is_some_and(is_publish_setting), Exit::Usage))
         .or(is(cause.downcast_ref().is_some_and(is_no_generation), Exit::Usage))
         .or(is(
             matches!(cause.downcast_ref(), Some(ApplyError::State(e)) if is_no_generation(e)),
@@ -132,6 +139,19 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 
 const fn is_no_generation(error: &StateError) -> bool {
     matches!(error, StateError::NoGeneration(_))
+}
+
+/// Whether somebody must change a setting or a login before anything can be published.
+const fn is_publish_setting(error: &PublishToError) -> bool {
+    match error {
+        PublishToError::Push(error) => {
+            error.is_configuration() || matches!(error, PushError::Client { .. })
+        }
+        PublishToError::Folder(error) => matches!(error, FolderError::Shape { .. }),
+        PublishToError::Shipment(_) => true,
+        #[cfg(not(feature = "s3"))]
+        PublishToError::NoBuckets => true,
+    }
 }
 
 /// Asks a yes-or-no question on the terminal; without one the answer must be `--yes`.

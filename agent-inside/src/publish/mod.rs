@@ -138,7 +138,7 @@ fn path(text: &str) -> SafePath {
 }
 
 /// The paths below the server's root at which an artifact is answered, and with what.
-fn addresses_of(artifact: &Artifact) -> Vec<(String, BlobId)> {
+pub fn addresses_of(artifact: &Artifact) -> Vec<(String, BlobId)> {
     let first = artifact.blobs[0].id;
     match &artifact.facts {
         Facts::File(facts) => vec![(file::address(facts), first)],

@@ -291,7 +291,7 @@ impl Line {
             }
             Self::Yum(line) => {
                 let line = YumLine { packages, ..line.clone() };
-                let found = yum::resolve(http, &line, base, label).await;
+                let found = yum::resolve(http, &[(label.to_owned(), line)], base).await;
                 for (_, bytes) in &found.kept {
                     store.put(bytes)?;
                 }
