@@ -42,7 +42,15 @@ const PLAYBOOK: &str = r#"
   connection: local
   roles: [kubespray_defaults]
   tasks:
-    - ansible.builtin.copy:
+"#;
+
+/// The task that is timed: it evaluates, and tells nobody.
+const EVALUATE: &str = r#"    - ansible.builtin.set_fact:
+        answer: "{{ downloads | to_json }}"
+"#;
+
+/// The task that tells the answer of each host, for the comparison.
+const TELL: &str = r#"    - ansible.builtin.copy:
         content: "{{ downloads | to_json }}"
         dest: "{{ answers }}/{{ inventory_hostname }}.json"
 "#;
@@ -88,14 +96,19 @@ impl Question {
     fn measure(&self) -> Vec<Row> {
         let name = format!("resolver: {}, {CASE}", self.release);
         let ours: Vec<Finished> = (0..RUNS).map(|_| self.ours()).collect();
-        let seconds = median(&ours.iter().map(|run| run.seconds).collect::<Vec<_>>());
-        let value = format!("{:.0} ms, median of {RUNS}", seconds * 1e3);
+        let each: Vec<f64> = ours.iter().map(|run| run.seconds).collect();
+        let (seconds, fastest) =
+            (median(&each), each.iter().copied().fold(f64::INFINITY, f64::min));
+        let (middle, fastest) = (seconds * 1e3, fastest * 1e3);
+        let value = format!("{middle:.0} ms, median of {RUNS}; the fastest {fastest:.0} ms");
         let mut rows = vec![Row::new(&name, value, PROMISE)];
         if find("ansible-playbook").is_none() {
             rows.push(Row::new(name, "absent: ansible-playbook", ""));
             return rows;
         }
-        let theirs: Result<Vec<f64>, String> = (0..ANSIBLE_RUNS).map(|_| self.theirs()).collect();
+        let theirs: Result<Vec<f64>, String> =
+            (0..ANSIBLE_RUNS).map(|_| self.theirs(EVALUATE)).collect();
+        let theirs = theirs.and_then(|seconds| self.theirs(TELL).map(|_| seconds));
         let value = match theirs {
             Err(error) => format!("ansible-playbook failed: {error}"),
             Ok(theirs) => {
@@ -123,7 +136,7 @@ impl Question {
     }
 
     /// Seconds, or why Ansible gave up.
-    fn theirs(&self) -> Result<f64, String> {
+    fn theirs(&self, task: &str) -> Result<f64, String> {
         let folder = self.folder.path();
         let answers = folder.join("answers");
         fs::create_dir_all(&answers).expect("a folder can be made");
@@ -132,7 +145,7 @@ impl Question {
             fs::write(&path, text).expect("a file can be written");
             path
         };
-        let playbook = write("ask.yml", PLAYBOOK);
+        let playbook = write("ask.yml", &format!("{PLAYBOOK}{task}"));
         let nodes = &read(&self.case.join("case.json"))["nodes"];
         let machines = write("machines.json", &machines(nodes).to_string());
         let mut ansible = clean("ansible-playbook", folder);
@@ -147,9 +160,10 @@ impl Question {
         match finished.exit_code {
             0 => Ok(finished.seconds),
             _ => {
-                let said =
-                    if finished.stderr.is_empty() { finished.stdout } else { finished.stderr };
-                Err(said.lines().last().unwrap_or_default().chars().take(200).collect())
+                let is_telling = |line: &&str| line.contains("FAILED") || line.contains("ERROR");
+                let said = finished.stderr + &finished.stdout;
+                let line = said.lines().find(is_telling).unwrap_or("it does not say why");
+                Err(line.chars().take(200).collect())
             }
         }
     }
@@ -204,6 +218,7 @@ fn machines(nodes: &Value) -> Value {
             "ansible_pkg_mgr": packages,
             "ansible_architecture": architecture,
             "ansible_system": "Linux",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
         });
         hosts.insert(host.clone(), facts);
     }

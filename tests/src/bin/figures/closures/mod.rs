@@ -2,8 +2,8 @@
 //!
 //! In:   apt, pip and dnf of this machine; apt and pip with the machine's own settings, dnf with a
 //!       repository made here.
-//! Out:  a row a wish: packages that are equal, only carried, only the client's; how many times
-//!       the client's bytes are carried.
+//! Out:  a row a wish: packages (of pip: files) that are equal, only carried, only the client's;
+//!       how many times the client's bytes are carried.
 //!
 //! The promise: nothing is only the client's, and at most a fifth more bytes are carried.
 
@@ -48,7 +48,7 @@ impl Bench {
         Self { outside, folder }
     }
 
-    /// The packages that `spec` leads to, by name and version, with their lengths in bytes.
+    /// The packages that `spec` leads to, as their client names them, with their lengths in bytes.
     fn carried(&self, spec: &str) -> Result<BTreeMap<String, u64>, String> {
         self.outside.write_waybill(spec);
         self.outside.agent.run(&["resolve", "-f", "waybill.yaml"]).map_err(|e| last(&e.stderr))?;
@@ -74,7 +74,7 @@ fn package(artifact: &Value) -> Option<(String, u64)> {
             let (version, release) = (text("version"), text("release"));
             format!("{} {epoch}{version}-{release} {}", text("package"), text("architecture"))
         }
-        "pypi" => format!("{} {}", text("project"), text("version")),
+        "pypi" => text("filename").to_owned(),
         _ => return None,
     };
     Some((name, artifact["blobs"][0]["len_bytes"].as_u64()?))
@@ -171,8 +171,8 @@ mod tests {
         let rpm = json!({"kind": "rpm", "package": "a", "epoch": "1", "version": "2",
             "release": "3", "architecture": "noarch"});
         assert_eq!(package(&artifact(rpm)), Some(("a 1:2-3 noarch".to_owned(), 7)));
-        let wheel = json!({"kind": "pypi", "project": "a-b", "version": "2"});
-        assert_eq!(package(&artifact(wheel)), Some(("a-b 2".to_owned(), 7)));
+        let wheel = json!({"kind": "pypi", "project": "a-b", "filename": "a_b-2.tar.gz"});
+        assert_eq!(package(&artifact(wheel)), Some(("a_b-2.tar.gz".to_owned(), 7)));
         assert_eq!(package(&artifact(json!({"kind": "file"}))), None);
     }
 }

@@ -105,12 +105,11 @@ fn installed(list: &Path, python: &str, folder: &Path) -> Result<BTreeSet<String
     Ok(report["install"].as_array().into_iter().flatten().map(named).collect())
 }
 
-/// A distribution of the report, its name normalised (PEP 503).
+/// The file of a distribution in the report, from its URL.
 fn named(install: &Value) -> String {
-    let text = |key: &str| install["metadata"][key].as_str().unwrap_or_default();
-    let lower = text("name").to_lowercase();
-    let parts: Vec<&str> = lower.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
-    format!("{} {}", parts.join("-"), text("version"))
+    let url = install["download_info"]["url"].as_str().unwrap_or_default();
+    let file = url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next();
+    file.unwrap_or_default().replace("%2B", "+").replace("%2b", "+")
 }
 
 #[cfg(test)]
@@ -120,8 +119,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_names_projects_as_indexes_do() {
-        let install = json!({"metadata": {"name": "Zope._Interface", "version": "1.0"}});
-        assert_eq!(named(&install), "zope-interface 1.0");
+    fn a_report_names_the_file_that_is_installed() {
+        let url = "https://up.example/a/b/torch-2.0%2Bcpu-py3-none-any.whl#sha256=00";
+        let install = json!({"download_info": {"url": url}});
+        assert_eq!(named(&install), "torch-2.0+cpu-py3-none-any.whl");
     }
 }

@@ -41,7 +41,7 @@ const PACKAGES: &[Package] = &[
         ],
     ),
     ("app-doc", "1.0-1", &[("Requires", "viewer")]),
-    ("viewer", "3-1", &[]),
+    ("viewer", "3-1", &[("Conflicts", "(viewer-old unless games)")]),
     ("games", "1-1", &[]),
     ("lib", "1.9-1", &[]),
     ("lib", "1.10-1", &[]),
@@ -74,7 +74,10 @@ const PACKAGES: &[Package] = &[
     (
         "db",
         "16-1",
-        &[("Requires", "(db-server and db-client)"), ("Requires", "(db-tuned unless web)")],
+        &[
+            ("Requires", "(db-server and db-client)"),
+            ("Requires", "(db-tuned if db-server else web)"),
+        ],
     ),
     ("db-server", "16.2-1", &[("Requires", "db-client = 16.2"), ("Recommends", "db-contrib")]),
     ("db-client", "16.2-1", &[("Requires", "libc")]),
