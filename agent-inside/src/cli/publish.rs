@@ -64,7 +64,6 @@ pub fn run(args: &PublishArgs, home: &Home, global: &Global) -> anyhow::Result<E
         only: args.only.iter().copied().collect(),
         dry_run: args.dry_run,
         with_host: !args.without_host,
-        plain_http: args.plain_http,
         jobs: args.jobs.max(1),
     };
     check_kinds(&to, &how.only)?;
