@@ -26,11 +26,13 @@ const LINES_MAX: usize = 20;
 /// How much is pushed at a time, unless the user says otherwise.
 const JOBS: usize = 4;
 
+/// The help of `--to`; as a comment its brackets would be links.
+const TO: &str = "Where to: registry://HOST[:PORT][/PREFIX], dir:/PATH, s3://BUCKET[/PREFIX], \
+                  or https://HOST/… for HTTP PUT";
+
 #[derive(Debug, clap::Args)]
 pub struct PublishArgs {
-    /// Where to: registry://HOST[:PORT][/PREFIX], dir:/PATH, s3://BUCKET[/PREFIX], or
-    /// https://HOST/… for HTTP PUT
-    #[arg(long, value_name = "DEST")]
+    #[arg(long, value_name = "DEST", help = TO)]
     to: String,
     /// Ask what is there already, say what would be pushed, and push nothing
     #[arg(long)]
@@ -62,7 +64,6 @@ pub fn run(args: &PublishArgs, home: &Home, global: &Global) -> anyhow::Result<E
         only: args.only.iter().copied().collect(),
         dry_run: args.dry_run,
         with_host: !args.without_host,
-        plain_http: args.plain_http,
         jobs: args.jobs.max(1),
     };
     check_kinds(&to, &how.only)?;

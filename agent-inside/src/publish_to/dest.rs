@@ -15,7 +15,7 @@ pub enum Destination {
     /// An OCI registry.
     Registry(RegistryPlace),
     /// A bucket of an S3-compatible object store.
-    Bucket { bucket: String, prefix: String },
+    Bucket { bucket: String, prefix: String, plain_http: bool },
     /// A server that takes files by HTTP PUT; the path ends with a slash.
     Web(Url),
 }
@@ -64,7 +64,7 @@ impl Destination {
         let (scheme, rest) = text.split_once("://").ok_or_else(unknown)?;
         match scheme {
             "registry" => registry(rest, plain_http).map(Self::Registry),
-            "s3" => bucket(text, rest),
+            "s3" => bucket(text, rest, plain_http),
             "https" | "http" => web(text, plain_http),
             _ => Err(unknown()),
         }
@@ -79,8 +79,8 @@ impl Destination {
                 let slash = if place.prefix.is_empty() { "" } else { "/" };
                 format!("registry://{host}{slash}{}", place.prefix)
             }
-            Self::Bucket { bucket, prefix } if prefix.is_empty() => format!("s3://{bucket}"),
-            Self::Bucket { bucket, prefix } => format!("s3://{bucket}/{prefix}"),
+            Self::Bucket { bucket, prefix, .. } if prefix.is_empty() => format!("s3://{bucket}"),
+            Self::Bucket { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
             Self::Web(url) => without_login(url.as_str()),
         }
     }
@@ -106,7 +106,7 @@ fn registry(rest: &str, plain_http: bool) -> Result<RegistryPlace, DestinationEr
     Ok(RegistryPlace { base, prefix })
 }
 
-fn bucket(text: &str, rest: &str) -> Result<Destination, DestinationError> {
+fn bucket(text: &str, rest: &str, plain_http: bool) -> Result<Destination, DestinationError> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let prefix = prefix.trim_matches('/').to_owned();
     let is_path = prefix.is_empty() || prefix.parse::<gapferry_proto::SafePath>().is_ok();
@@ -114,7 +114,7 @@ fn bucket(text: &str, rest: &str) -> Result<Destination, DestinationError> {
     if bucket.is_empty() || !is_name || !is_path {
         return Err(DestinationError::Shape(text.to_owned(), "s3://bucket/prefix"));
     }
-    Ok(Destination::Bucket { bucket: bucket.to_owned(), prefix })
+    Ok(Destination::Bucket { bucket: bucket.to_owned(), prefix, plain_http })
 }
 
 fn web(text: &str, plain_http: bool) -> Result<Destination, DestinationError> {

@@ -64,7 +64,6 @@ pub struct How {
     pub dry_run: bool,
     /// Whether the upstream host stands in the names of images.
     pub with_host: bool,
-    pub plain_http: bool,
     /// How much is pushed at a time.
     pub jobs: usize,
 }
@@ -108,8 +107,8 @@ pub async fn publish(
             push(web, edition, how, &tally).await?;
         }
         #[cfg(feature = "s3")]
-        Destination::Bucket { bucket, prefix } => {
-            let bucket = bucket::Bucket::new(store.clone(), bucket, prefix, how.plain_http)?;
+        Destination::Bucket { bucket, prefix, plain_http } => {
+            let bucket = bucket::Bucket::new(store.clone(), bucket, prefix, *plain_http)?;
             push(bucket, edition, how, &tally).await?;
         }
         #[cfg(not(feature = "s3"))]

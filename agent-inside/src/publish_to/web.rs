@@ -24,9 +24,10 @@ const CHECKSUM: HeaderName = HeaderName::from_static("x-checksum-sha256");
 
 const HINT: &str = "check the user and the password in netrc, and what they may write";
 
-/// What stands in a path as it is: RFC 3986, "unreserved", and the slash.
+/// What stands in a path as it is: RFC 3986, "unreserved", the slash, and the colon before the
+/// port of an upstream.
 const PATH: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b':');
 
 /// A server, and the login it is shown.
 pub struct Web {
