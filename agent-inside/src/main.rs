@@ -10,7 +10,10 @@ mod inventory;
 mod publish;
 mod schedule;
 mod serve;
+mod settings;
+mod site_ca;
 mod trust;
+mod users;
 mod verify;
 mod wants;
 
