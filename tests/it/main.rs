@@ -16,5 +16,6 @@ mod power_cut;
 mod refusal;
 mod rollback;
 mod secrets;
+mod serve_tls;
 mod upstream_faults;
 mod world;

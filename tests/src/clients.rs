@@ -21,9 +21,11 @@ pub enum Client {
     Skopeo,
     Crane,
     Curl,
+    Openssl,
 }
 
 impl Client {
+    /// Those that fetch things; [`Client::Openssl`] makes certificates and reads them.
     pub const ALL: [Self; 5] = [Self::Pip, Self::AptGet, Self::Skopeo, Self::Crane, Self::Curl];
 
     pub const fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Client {
             Self::Skopeo => "skopeo",
             Self::Crane => "crane",
             Self::Curl => "curl",
+            Self::Openssl => "openssl",
         }
     }
 

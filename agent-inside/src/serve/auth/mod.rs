@@ -75,10 +75,16 @@ pub struct Auth {
     realm: HeaderValue,
     /// Of this run alone, so that marks in memory say nothing to who reads them.
     key: [u8; 32],
-    proven: Mutex<HashSet<Mark>>,
-    throttle: Mutex<Throttle>,
+    known: Arc<Known>,
     hashing: Arc<Semaphore>,
     wrong_pause: Duration,
+}
+
+/// What is known of credentials without hashing them.
+#[derive(Default)]
+struct Known {
+    proven: Mutex<HashSet<Mark>>,
+    throttle: Mutex<Throttle>,
 }
 
 struct Credentials<'a> {
@@ -107,8 +113,7 @@ impl Auth {
             access,
             realm: HeaderValue::from_str(&realm).expect("names of sites are plain ASCII"),
             key,
-            proven: Mutex::default(),
-            throttle: Mutex::default(),
+            known: Arc::default(),
             hashing: Arc::new(Semaphore::new(AT_ONCE)),
             wrong_pause: WRONG_PAUSE,
         })
@@ -193,47 +198,30 @@ impl Auth {
         let known = users.hash(given.name);
         let hash: Arc<str> = known.map_or_else(|| NOBODY.into(), Arc::clone);
         let mark = self.mark(&given, &hash);
-        if let Some(is_right) = self.known(client, &mark)? {
+        if let Some(is_right) = self.known.of(client, &mark)? {
             return self.end(is_right, &given).await;
         }
         let place = Arc::clone(&self.hashing).acquire_owned().await.map_err(|_| Denied::Wrong)?;
         // Others from there may have been answered while this one waited.
-        if let Some(is_right) = self.known(client, &mark)? {
+        if let Some(is_right) = self.known.of(client, &mark)? {
             drop(place);
             return self.end(is_right, &given).await;
         }
-        let (password, is_known) = (given.password.to_owned(), known.is_some());
+        let (password, is_user) = (given.password.to_owned(), known.is_some());
+        let known = Arc::clone(&self.known);
+        // To its end, also when the client has gone; noted before another one is hashed.
         let hashed = tokio::task::spawn_blocking(move || {
-            let _place = place; // until it is hashed, also when the client has gone
-            bcrypt::verify(password, &hash).unwrap_or(false)
+            let is_right = bcrypt::verify(password, &hash).unwrap_or(false) && is_user;
+            known.note(client, mark, is_right);
+            drop(place);
+            is_right
         });
-        let is_right = hashed.await.unwrap_or(false) && is_known;
-        if is_right {
-            let mut proven = lock(&self.proven);
-            if PROVEN_MAX <= proven.len() {
-                proven.clear();
-            }
-            proven.insert(mark);
-        } else {
-            lock(&self.throttle).note(client, mark, Instant::now());
+        let is_right = hashed.await.unwrap_or(false);
+        if !is_right {
             let name: String = given.name.chars().take(64).collect();
             tracing::warn!(%client, name, "a wrong password or an unknown user");
         }
         self.end(is_right, &given).await
-    }
-
-    /// What is known of a credential without hashing it.
-    ///
-    /// A right one waits too: who guesses must not learn at once which guess was right.
-    fn known(&self, client: IpAddr, mark: &Mark) -> Result<Option<bool>, Denied> {
-        let (throttle, now) = (lock(&self.throttle), Instant::now());
-        if throttle.is_wrong(client, mark, now) {
-            return Ok(Some(false));
-        }
-        if let Some(wait) = throttle.wait(client, now) {
-            return Err(Denied::TooMany { wait_s: wait.as_secs().max(1) });
-        }
-        Ok(lock(&self.proven).contains(mark).then_some(true))
     }
 
     async fn end(&self, is_right: bool, given: &Credentials<'_>) -> Result<UserName, Denied> {
@@ -276,6 +264,34 @@ impl Auth {
             headers.insert(header::RETRY_AFTER, wait_s.into());
         }
         response
+    }
+}
+
+impl Known {
+    /// Whether a credential is right, if that is known.
+    ///
+    /// A right one waits too: who guesses must not learn at once which guess was right.
+    fn of(&self, client: IpAddr, mark: &Mark) -> Result<Option<bool>, Denied> {
+        let (throttle, now) = (lock(&self.throttle), Instant::now());
+        if throttle.is_wrong(client, mark, now) {
+            return Ok(Some(false));
+        }
+        if let Some(wait) = throttle.wait(client, now) {
+            return Err(Denied::TooMany { wait_s: wait.as_secs().max(1) });
+        }
+        Ok(lock(&self.proven).contains(mark).then_some(true))
+    }
+
+    fn note(&self, client: IpAddr, mark: Mark, is_right: bool) {
+        if !is_right {
+            lock(&self.throttle).note(client, mark, Instant::now());
+            return;
+        }
+        let mut proven = lock(&self.proven);
+        if PROVEN_MAX <= proven.len() {
+            proven.clear();
+        }
+        proven.insert(mark);
     }
 }
 

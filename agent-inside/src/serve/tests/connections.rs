@@ -59,6 +59,9 @@ fn read_all(socket: &mut TcpStream, all: &mut Vec<u8>) -> io::Result<usize> {
 
 const QUICK: Duration = Duration::from_millis(400);
 
+/// What takes so long was never going to end: no other bound is shorter.
+const HUNG: Duration = Duration::from_secs(8);
+
 fn site_with(len: usize) -> TestSite {
     let site = TestSite::empty();
     let content = vec![7; len];
@@ -81,11 +84,11 @@ fn a_head_that_does_not_end_and_a_connection_that_idles_are_closed() {
     for bytes in [&b""[..], b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: "] {
         let (answer, took) = served.answer(bytes);
         assert!(!answer.contains("200 OK"), "{answer}");
-        assert!((QUICK..QUICK * 10).contains(&took), "{took:?}");
+        assert!((QUICK..HUNG).contains(&took), "{took:?}");
     }
     let (answer, took) = served.answer(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n");
     assert!(answer.contains("200 OK"), "{answer}");
-    assert!((QUICK..QUICK * 10).contains(&took), "{took:?}");
+    assert!((QUICK..HUNG).contains(&took), "{took:?}");
 }
 
 #[test]
@@ -149,6 +152,6 @@ fn a_port_of_tls_answers_plain_http_in_plain_words_and_waits_for_nobody() {
     assert_eq!(body, "this port speaks TLS; ask for https:// there\n");
     for bytes in [&b""[..], b"\x16\x03\x01"] {
         let (answer, took) = served.answer(bytes);
-        assert!(answer.is_empty() && (QUICK..QUICK * 10).contains(&took), "{answer} {took:?}");
+        assert!(answer.is_empty() && (QUICK..HUNG).contains(&took), "{answer} {took:?}");
     }
 }
