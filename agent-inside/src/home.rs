@@ -11,6 +11,8 @@ use gapferry_common::{
 use gapferry_proto::{ExportId, SiteName};
 use serde::Deserialize;
 
+use crate::settings::{AccessRule, Aliases, Listen, TlsSettings};
+
 /// The name of this program, for messages and default folders.
 pub const BINARY: &str = "gapferry-inside";
 
@@ -20,8 +22,16 @@ pub const BINARY: &str = "gapferry-inside";
 pub struct Config {
     pub site: SiteName,
     /// Where `serve` listens.
-    #[serde(default = "everywhere")]
-    pub listen: String,
+    #[serde(default)]
+    pub listen: Listen,
+    #[serde(default)]
+    pub tls: TlsSettings,
+    /// Who may read what; everybody everything when there is no rule.
+    #[serde(default)]
+    pub access: Vec<AccessRule>,
+    /// Whether the kubespray-offline layout is served too.
+    #[serde(default)]
+    pub aliases: Aliases,
     /// Most bytes of scratch space, for the plain streams of the blobs that are rebuilt.
     #[serde(default = "scratch_bytes")]
     pub scratch_bytes: u64,
@@ -30,10 +40,6 @@ pub struct Config {
 /// 32 GiB: the plain streams of the largest images, twice.
 const fn scratch_bytes() -> u64 {
     32 << 30
-}
-
-fn everywhere() -> String {
-    "0.0.0.0:8080".to_owned()
 }
 
 /// An initialised home.

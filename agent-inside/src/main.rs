@@ -11,7 +11,10 @@ mod publish;
 mod publish_to;
 mod schedule;
 mod serve;
+mod settings;
+mod site_ca;
 mod trust;
+mod users;
 mod verify;
 mod wants;
 

@@ -11,12 +11,13 @@ pub enum LogFormat {
 }
 
 /// Starts logging to stderr. `verbosity` is -1 for errors alone, 0 for warnings, 1 for
-/// information, 2 for all. `GAPFERRY_LOG` overrides it.
+/// information, which has a line for each request of a server, 2 for all. `GAPFERRY_LOG` overrides
+/// it: `warn,access=info` has the requests and little else.
 pub fn start(verbosity: i8, format: LogFormat) {
     let level = match verbosity {
         ..=-1 => "error",
         0 => "warn",
-        1 => "warn,gapferry_outside=info,gapferry_inside=info,gapferry_common=info",
+        1 => "warn,gapferry_outside=info,gapferry_inside=info,gapferry_common=info,access=info",
         _ => "info,gapferry_outside=debug,gapferry_inside=debug,gapferry_common=debug",
     };
     let filter = EnvFilter::try_from_env("GAPFERRY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
@@ -24,6 +25,6 @@ pub fn start(verbosity: i8, format: LogFormat) {
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     match format {
         LogFormat::Human => registry.with(layer.without_time()).init(),
-        LogFormat::Json => registry.with(layer.json()).init(),
+        LogFormat::Json => registry.with(layer.json().with_target(true)).init(),
     }
 }

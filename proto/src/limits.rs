@@ -184,6 +184,13 @@ pub const INDEX_UNPACK_MEMORY_BYTES_MAX: u64 = 128 << 20;
 /// each for a short time only, and the others wait.
 pub const CONNECTIONS_MAX: usize = 1024;
 
+/// Longest address of a request, in bytes: 8 KiB, as nginx has it. The longest of ours is a file's,
+/// with [`NAME_LEN_BYTES_MAX`] bytes of which each may be written as three.
+pub const URI_LEN_BYTES_MAX: usize = 8 << 10;
+
+/// Longest headers of a request, in bytes, names and values together: 64 KiB.
+pub const HEADERS_LEN_BYTES_MAX: usize = 64 << 10;
+
 /// Longest page of one project in a simple index, in bytes: 64 MiB. The longest known ones,
 /// of projects with a nightly build for each platform, have about 30 MiB.
 pub const PYPI_PAGE_LEN_BYTES_MAX: u64 = 64 << 20;

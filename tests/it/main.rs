@@ -21,6 +21,7 @@ mod rollback;
 mod route;
 mod secrets;
 mod serve_helm;
+mod serve_tls;
 mod serve_yum;
 mod upstream_faults;
 mod wants;

@@ -33,10 +33,12 @@ pub enum Client {
     Helm,
     Gpg,
     AnsiblePlaybook,
+    /// What makes certificates and reads them.
+    Openssl,
 }
 
 impl Client {
-    /// All but Ansible, which fetches nothing by itself.
+    /// All but Ansible and OpenSSL, which fetch nothing by themselves.
     pub const ALL: [Self; 9] = [
         Self::Pip,
         Self::AptGet,
@@ -61,6 +63,7 @@ impl Client {
             Self::Helm => "helm",
             Self::Gpg => "gpg",
             Self::AnsiblePlaybook => "ansible-playbook",
+            Self::Openssl => "openssl",
         }
     }
 

@@ -281,6 +281,17 @@ impl Inside {
         self.status()["generation"].clone()
     }
 
+    /// Adds lines to `config.toml`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn configure(&self, lines: &str) {
+        let path = self.agent.home().join("config.toml");
+        let text = fs::read_to_string(&path).expect("a home has a config.toml");
+        fs::write(&path, format!("{text}\n{lines}\n")).expect("a file can be written");
+    }
+
     /// Starts serving on a free port.
     pub fn serve(&self) -> Server {
         Server::start(&self.agent)

@@ -77,6 +77,11 @@ fn write_repository_key(home: &Utf8Path, site: &SiteName) -> anyhow::Result<()> 
 fn config(site: &SiteName) -> String {
     format!(
         "# gapferry-inside. Unknown keys are errors.\nsite = \"{site}\"\n\n\
-         # Where `serve` listens.\n# listen = \"0.0.0.0:8080\"\n"
+         # Where `serve` listens: one address, or a table [listen] with main, registry and\n\
+         # kubespray_offline. docs/SERVING.md says all of it.\n# listen = \"0.0.0.0:8080\"\n\n\
+         # TLS: \"off\", \"site-ca\" (a CA of this site's own) or \"files\" (cert and key).\n\
+         # [tls]\n# mode = \"site-ca\"\n# names = [\"admin.lan\", \"10.0.0.5\"]\n\n\
+         # Who may read what; `gapferry-inside users add NAME` makes users.\n\
+         # [[access]]\n# path = \"/files/\"\n# users = [\"NAME\"]\n"
     )
 }

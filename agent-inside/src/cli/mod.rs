@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each of which loads, plans, acts and reports.
 
+mod ca;
 mod generations;
 mod import;
 mod init;
@@ -10,6 +11,7 @@ mod scrub;
 mod serve;
 mod status;
 mod trust;
+mod users;
 mod verify;
 mod want;
 mod wants;
@@ -29,7 +31,9 @@ use crate::{
     generation::StateError,
     home::{BINARY, Home},
     publish_to::{DestinationError, FolderError, PublishToError, PushError},
+    site_ca::CaError,
     trust::TrustError,
+    users::{PasswordError, UserNameError},
     verify::Refusal,
 };
 
@@ -55,6 +59,10 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Serve the current generation over HTTP
     Serve(serve::ServeArgs),
+    /// Print the certificate of this site's CA, which clients must know with TLS
+    Ca(ca::CaArgs),
+    /// Who may log in
+    Users(users::UsersArgs),
     /// Write what this site holds and wants, for the way back
     Inventory(inventory::InventoryArgs),
     /// Say what a client could not find, so that the next export brings it
@@ -102,6 +110,8 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Import(args) => import::run(args, &home, global),
         Command::Verify(args) => verify::run(args, &home, global),
         Command::Serve(args) => serve::run(args, &home, global),
+        Command::Ca(args) => ca::run(args, &home, global),
+        Command::Users(args) => users::run(args, &home, global),
         Command::Inventory(args) => inventory::run(args, &home, global),
         Command::Want(args) => want::run(args, &home, global),
         Command::Wants(args) => wants::run(args, &home, global),
@@ -130,6 +140,8 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         }))
         .or(is(cause.is::<DestinationError>(), Exit::Usage))
         .or(is(cause.downcast_ref().is_some_and(is_publish_setting), Exit::Usage))
+        .or(is(matches!(cause.downcast_ref(), Some(CaError::Name(_))), Exit::Usage))
+        .or(is(cause.is::<PasswordError>() || cause.is::<UserNameError>(), Exit::Usage))
         .or(is(cause.downcast_ref().is_some_and(is_no_generation), Exit::Usage))
         .or(is(
             matches!(cause.downcast_ref(), Some(ApplyError::State(e)) if is_no_generation(e)),

@@ -1,9 +1,13 @@
-//! `serve`: everything over HTTP; follows the switch.
+//! `serve`: everything over HTTP, with TLS or without; follows the switch, the users and the
+//! certificate.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use gapferry_common::{cli::Global, exit::Exit};
+use gapferry_common::{
+    cli::Global,
+    exit::{Ended, Exit},
+};
 use gapferry_proto::want::Want;
 use jiff::Timestamp;
 use serde_json::json;
@@ -13,18 +17,25 @@ use crate::{
     cli::import::repository_key,
     generation::{Current, State, StateError},
     home::Home,
-    serve::{self, Activation, App, BlobPaths, Generation, Site, WantSink},
+    serve::{
+        self, Access, Activation, App, Auth, BlobPaths, Front, Generation, Listening, Site, Tls,
+        WantSink,
+    },
+    settings::{Listener, Readers, TlsMode},
+    site_ca::SiteCa,
+    users,
     wants::Wants,
 };
 
-/// How often the switch is looked for.
+/// How often the switch is looked for, and changes of users and certificates.
 const LOOK: Duration = Duration::from_millis(250);
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Address and port [default: `listen` in config.toml, else 0.0.0.0:8080]
+    /// Address and port; may be repeated [default: `listen` in config.toml, else 0.0.0.0:8080, and
+    /// 0.0.0.0:5000 for registry clients]
     #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
+    listen: Vec<String>,
 }
 
 pub fn run(args: &ServeArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
@@ -33,25 +44,101 @@ pub fn run(args: &ServeArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
 }
 
 async fn serve(args: &ServeArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
-    let address = args.listen.as_ref().unwrap_or(&home.config().listen);
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    let app = app(home)?;
+    let (ca, tls) = tls(home)?;
+    let auth = auth(home, tls.is_some())?;
+    let mut listeners = Vec::new();
+    let mut urls = Vec::new();
+    for wanted in wanted(args, home) {
+        let socket = TcpListener::bind(&wanted.address).await.with_context(|| {
+            format!("cannot listen on {wanted}; `listen` in config.toml says where else")
+        })?;
+        let tls = tls.clone().filter(|_| !wanted.always_plain);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        urls.push(format!("{scheme}://{}", socket.local_addr()?));
+        listeners.push(Listening { socket, tls });
+    }
+    let app = app(home, ca)?;
     let state = State::of(home.root());
     let shown = show(&app, &state, None)?;
-    let url = format!("http://{}", listener.local_addr()?);
-    global.print(&json!({"listening": [url]}), || format!("Listening on {url}"));
-    let following = tokio::spawn(follow(Arc::clone(&app), state, shown));
-    serve::run(app, vec![listener], ended()).await;
+    global.print(&json!({"listening": urls}), || format!("Listening on {}", urls.join(", ")));
+    let front = Front::new(Arc::clone(&app), Arc::clone(&auth), home.config().aliases.clone());
+    let following = tokio::spawn(follow(Followed { app, auth, tls, state }, shown));
+    serve::run(front, listeners, ended()).await;
     following.abort();
     Ok(Exit::Done)
 }
 
-fn app(home: &Home) -> anyhow::Result<Arc<App>> {
+fn wanted(args: &ServeArgs, home: &Home) -> Vec<Listener> {
+    if args.listen.is_empty() {
+        return home.config().listen.listeners();
+    }
+    let given = args.listen.iter().cloned();
+    given.map(|address| Listener { address, always_plain: false }).collect()
+}
+
+/// The CA to show, and the certificate of the listeners.
+fn tls(home: &Home) -> anyhow::Result<(Option<String>, Option<Arc<Tls>>)> {
+    let settings = &home.config().tls;
+    match settings.mode {
+        TlsMode::Off => Ok((None, None)),
+        TlsMode::SiteCa => {
+            let ca = SiteCa::open(home.root(), home.site())?;
+            let (path, facts) = ca.leaf(&names(&settings.names), Timestamp::now())?;
+            tracing::info!(names = ?facts.names, until = %facts.not_after, "serving TLS");
+            let tls = Tls::load(path.clone(), path)?;
+            Ok((Some(ca.pem().to_owned()), Some(Arc::new(tls))))
+        }
+        TlsMode::Files => {
+            let (Some(cert), Some(key)) = (&settings.cert, &settings.key) else {
+                let what = "tls.mode = \"files\" in config.toml needs tls.cert and tls.key";
+                return Err(Ended::new(Exit::Usage, what).into());
+            };
+            let (cert, key) = (home.root().join(cert), home.root().join(key));
+            let tls = Tls::load(cert, key)
+                .map_err(|e| Ended::because(Exit::Usage, "tls in config.toml is of no use", e))?;
+            Ok((None, Some(Arc::new(tls))))
+        }
+    }
+}
+
+/// The names of the server's certificate: those of the configuration, else this machine's own;
+/// and this machine as it calls itself.
+fn names(configured: &[String]) -> Vec<String> {
+    let mut names = configured.to_vec();
+    if names.is_empty() {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        tracing::warn!(host, "tls.names in config.toml is empty; clients must use this name");
+        names.push(host);
+    }
+    names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+    names
+}
+
+fn auth(home: &Home, is_tls: bool) -> anyhow::Result<Arc<Auth>> {
+    let rules = &home.config().access;
+    let path = users::path(home.root());
+    let auth = Auth::open(path, Access::new(rules), home.site().as_str())?;
+    if auth.has_users() && !is_tls {
+        tracing::warn!("there are users and no TLS: their passwords can be read on the network");
+    }
+    for rule in rules {
+        let Readers::Users(readers) = &rule.readers else { continue };
+        for user in readers.iter().filter(|user| !auth.knows(user)) {
+            tracing::warn!(%user, path = rule.path, "an access rule names a user who is not there");
+        }
+    }
+    Ok(Arc::new(auth))
+}
+
+fn app(home: &Home, ca: Option<String>) -> anyhow::Result<Arc<App>> {
     let blobs = BlobPaths::new(home.store()?.root().to_owned());
     let key = repository_key(home)?.public_armoured()?;
     let wants = Box::new(Sink(Wants::open(home.root())?));
-    Ok(Arc::new(App::new(home.site().clone(), key, blobs, wants)))
+    let app = App::new(home.site().clone(), key, blobs, wants);
+    Ok(Arc::new(match ca {
+        Some(pem) => app.with_ca(pem),
+        None => app,
+    }))
 }
 
 struct Sink(Wants);
@@ -69,13 +156,32 @@ impl WantSink for Sink {
     }
 }
 
+/// What changes under a running server.
+#[derive(Clone)]
+struct Followed {
+    app: Arc<App>,
+    auth: Arc<Auth>,
+    tls: Option<Arc<Tls>>,
+    state: State,
+}
+
+impl Followed {
+    fn look(&self, shown: Option<&Current>) -> anyhow::Result<Option<Current>> {
+        self.auth.reload();
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
+        show(&self.app, &self.state, shown)
+    }
+}
+
 /// Looks for a switch for as long as the process lives.
-async fn follow(app: Arc<App>, state: State, mut shown: Option<Current>) {
+async fn follow(followed: Followed, mut shown: Option<Current>) {
     let mut failed = String::new();
     loop {
         tokio::time::sleep(LOOK).await;
-        let (app, state, last) = (Arc::clone(&app), state.clone(), shown.clone());
-        let looked = tokio::task::spawn_blocking(move || show(&app, &state, last.as_ref())).await;
+        let (followed, last) = (followed.clone(), shown.clone());
+        let looked = tokio::task::spawn_blocking(move || followed.look(last.as_ref())).await;
         match looked {
             Ok(Ok(current)) => (shown, failed) = (current, String::new()),
             Ok(Err(error)) if format!("{error:#}") == failed => {} // said before

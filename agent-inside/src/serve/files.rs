@@ -15,7 +15,7 @@ use super::error::{ServeError, page};
 use super::{App, Ask};
 
 /// What stands in a link as it is: RFC 3986, "unreserved", and the slash after a folder.
-const LINK: &AsciiSet =
+pub const LINK: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 #[derive(Template)]

@@ -11,22 +11,30 @@
 //! |-------------------------------|--------------------------------------------------------|
 //! | a path out of the folder      | addresses are looked up, never joined; `SafePath`      |
 //! | a blob of another repository  | `Repository::blobs`                                    |
-//! | headers without end, or slow  | `listen`: hyper's bounds and a timeout                 |
+//! | headers without end, or slow  | `listen`, `front`: bounds and a timeout                |
+//! | a body that is never read     | `listen`: TCP's own timeout; `pulse`                   |
+//! | passwords by the thousand     | `auth`                                                 |
 //! | connections without end       | `limits::CONNECTIONS_MAX`                              |
 //! | names to fill the wants with  | `limits::WANTS_MAX`, `limits::NAME_LEN_BYTES_MAX`      |
 
+mod access_log;
+mod alias;
 mod apt;
+mod auth;
 mod body;
 mod conditional;
 mod error;
 mod files;
+mod front;
 mod health;
 mod helm;
 mod listen;
 mod oci;
+mod pulse;
 mod pypi;
 mod site;
 mod status;
+mod tls;
 mod wants;
 mod yum;
 
@@ -42,10 +50,14 @@ use gapferry_proto::want::Want;
 use gapferry_proto::{Kind, SiteName};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::users::UserName;
+pub use auth::{Access, Auth};
 pub use error::ServeError;
-pub use listen::run;
+pub use front::Front;
+pub use listen::{Listening, run};
 use site::Asked;
 pub use site::{Activation, BlobPaths, Generation, Site};
+pub use tls::Tls;
 
 /// Takes note of what clients asked for and this site does not hold. Must return at once: it is
 /// called while the client waits.
@@ -65,13 +77,22 @@ pub struct App {
     name: SiteName,
     /// The armoured public key that vouches for the repositories.
     key: String,
+    /// The certificate, in PEM, of the CA that vouches for this server.
+    ca: Option<String>,
     wants: Box<dyn WantSink>,
 }
 
 impl App {
     /// Makes a server's state that holds no generation yet.
     pub fn new(name: SiteName, key: String, blobs: BlobPaths, wants: Box<dyn WantSink>) -> Self {
-        Self { site: ArcSwapOption::empty(), blobs, name, key, wants }
+        Self { site: ArcSwapOption::empty(), blobs, name, key, ca: None, wants }
+    }
+
+    /// Shows the CA that vouches for this server at `/keys/ca.pem`.
+    #[must_use]
+    pub fn with_ca(mut self, pem: String) -> Self {
+        self.ca = Some(pem);
+        self
     }
 
     /// Makes `site` current for every request from now on.
@@ -102,6 +123,9 @@ pub struct Ask {
     headers: HeaderMap,
     query: Option<String>,
     client: Option<IpAddr>,
+    /// Who the request is from, once a password proved it.
+    #[expect(dead_code, reason = "for pushes")]
+    user: Option<UserName>,
     site: Arc<Site>,
 }
 
@@ -114,6 +138,7 @@ impl FromRequestParts<Arc<App>> for Ask {
             headers: parts.headers.clone(),
             query: parts.uri.query().map(str::to_owned),
             client: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()),
+            user: parts.extensions.get().cloned(),
             site: app.site.load_full().ok_or(ServeError::NothingImported)?,
         })
     }
@@ -126,6 +151,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::get_health))
         .route("/keys/site.asc", get(status::get_key))
         .route("/wants", post(wants::post_want))
+        .route("/keys/ca.pem", get(status::get_ca))
         .route("/files/", get(files::get_root))
         .route("/files/{*path}", get(files::get_file))
         .route("/v2", any(oci::any_base))

@@ -266,6 +266,11 @@ impl View {
         Ok(view)
     }
 
+    /// Every file, by `<host>/<path>`.
+    pub(super) fn file_paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     fn add(&mut self, artifact: &Artifact) {
         let first = artifact.blobs[0];
         match &artifact.facts {

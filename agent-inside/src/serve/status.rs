@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use gapferry_proto::Kind;
 use gapferry_proto::want::Want;
 
 use super::error::{ServeError, page};
+use super::front::Scheme;
 use super::{App, Ask, Site};
 use crate::publish::apt::MERGED;
 
@@ -18,6 +20,10 @@ use crate::publish::apt::MERGED;
 #[template(path = "status.html")]
 struct StatusPage<'a> {
     site: &'a str,
+    /// `http` or `https`.
+    scheme: &'a str,
+    /// Whether clients need this site's CA.
+    has_ca: bool,
     /// As the client calls this server.
     host: &'a str,
     generation: Option<&'a Site>,
@@ -33,16 +39,23 @@ struct StatusPage<'a> {
 const WANTS_SHOWN_MAX: usize = 200;
 
 /// `GET /`
-pub async fn get_status(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub async fn get_status(
+    State(app): State<Arc<App>>,
+    scheme: Option<Extension<Scheme>>,
+    headers: HeaderMap,
+) -> Response {
     let site = app.site.load_full();
     let host = host(&headers);
     let mut wants = app.wants.all();
     let wants_count = wants.len();
     wants.truncate(WANTS_SHOWN_MAX);
+    let scheme = scheme.map_or("http", |Extension(Scheme(scheme))| scheme);
     page(&StatusPage {
         site: app.name.as_str(),
+        scheme,
+        has_ca: scheme == "https" && app.ca.is_some(),
         host,
-        sources: site.as_deref().map(|site| sources(site, host)).unwrap_or_default(),
+        sources: site.as_deref().map(|site| sources(site, scheme, host)).unwrap_or_default(),
         generation: site.as_deref(),
         wants,
         wants_count,
@@ -55,11 +68,19 @@ pub async fn get_key(State(app): State<Arc<App>>, _: Ask) -> Result<Response, Se
     Ok(([(header::CONTENT_TYPE, "application/pgp-keys")], app.key.clone()).into_response())
 }
 
+/// `GET /keys/ca.pem`
+pub async fn get_ca(State(app): State<Arc<App>>) -> Result<Response, ServeError> {
+    let none = || ServeError::NotFound("a CA of its own".to_owned());
+    let pem = app.ca.clone().ok_or_else(none)?;
+    Ok(([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
+}
+
 /// One line for all that a target holds.
-fn sources(site: &Site, host: &str) -> Vec<String> {
+fn sources(site: &Site, scheme: &str, host: &str) -> Vec<String> {
     let line = |target| {
         format!(
-            "deb [signed-by=/etc/apt/keyrings/gapferry.asc] http://{host}/apt/{target} {MERGED} main"
+            "deb [signed-by=/etc/apt/keyrings/gapferry.asc] {scheme}://{host}/apt/{target} \
+             {MERGED} main"
         )
     };
     site.apt_targets.iter().map(line).collect()

@@ -15,6 +15,9 @@ use tower::ServiceExt;
 use super::*;
 use crate::publish::{self, fixture};
 
+mod connections;
+mod front;
+
 static KEY: LazyLock<SiteKey> =
     LazyLock::new(|| SiteKey::generate("Site prod", Timestamp::UNIX_EPOCH).unwrap());
 

@@ -15,8 +15,10 @@ use crate::{fetch, process};
 /// The inside, serving on a free port until it is dropped.
 #[derive(Debug)]
 pub struct Server {
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://` with TLS.
     pub url: String,
+    /// Of every listener, `url` first.
+    pub urls: Vec<String>,
     child: Child,
     log: PathBuf,
 }
@@ -45,16 +47,18 @@ impl Server {
         stdout.read_line(&mut line).expect("a pipe can be read");
         process::read_all(stdout);
         let told: Value = serde_json::from_str(&line).unwrap_or_default();
-        let url = told["listening"][0].as_str().unwrap_or_else(|| {
+        let urls = told["listening"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let urls: Vec<String> = urls.map(|url| url.trim_end_matches('/').to_owned()).collect();
+        let Some(url) = urls.first().cloned() else {
             let _ = child.kill();
             panic!("no address in {line:?}\n{}", fs::read_to_string(&log).unwrap_or_default())
-        });
-        Self { url: url.trim_end_matches('/').to_owned(), child, log }
+        };
+        Self { url, urls, child, log }
     }
 
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url.split_once("://").map_or(self.url.as_str(), |(_, host)| host)
     }
 
     pub fn pid(&self) -> u32 {
