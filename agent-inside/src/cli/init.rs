@@ -77,6 +77,9 @@ fn write_repository_key(home: &Utf8Path, site: &SiteName) -> anyhow::Result<()> 
 fn config(site: &SiteName) -> String {
     format!(
         "# gapferry-inside. Unknown keys are errors.\nsite = \"{site}\"\n\n\
-         # Where `serve` listens.\n# listen = \"0.0.0.0:8080\"\n"
+         # Where `serve` listens.\n# listen = \"0.0.0.0:8080\"\n\n\
+         # Images of users' own: who may push below which names, and how much.\n\
+         # [push]\n\
+         # prefixes = [{{prefix = \"apps/\", quota = \"10GB\", users = [\"ci\"]}}]\n"
     )
 }

@@ -3,7 +3,10 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use gapferry_common::{cli::Global, exit::Exit};
+use gapferry_common::{
+    cli::Global,
+    exit::{Ended, Exit},
+};
 use gapferry_proto::Kind;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -12,7 +15,9 @@ use crate::{
     cli::import::repository_key,
     generation::{Current, State, StateError},
     home::Home,
-    serve::{self, Activation, App, BlobPaths, Generation, Site, WantSink},
+    local::{self, Local, Overlap},
+    publish,
+    serve::{self, Activation, App, BlobPaths, Generation, Passwords, Push, Site, WantSink},
     wants::Wants,
 };
 
@@ -35,8 +40,11 @@ async fn serve(args: &ServeArgs, home: &Home, global: &Global) -> anyhow::Result
     let address = args.listen.as_ref().unwrap_or(&home.config().listen);
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    let app = app(home)?;
     let state = State::of(home.root());
+    let app = Arc::new(match push(home, &state)? {
+        Some(push) => app(home)?.with_push(push),
+        None => app(home)?,
+    });
     let shown = show(&app, &state, None)?;
     let url = format!("http://{}", listener.local_addr()?);
     global.print(&json!({"listening": [url]}), || format!("Listening on {url}"));
@@ -46,11 +54,33 @@ async fn serve(args: &ServeArgs, home: &Home, global: &Global) -> anyhow::Result
     Ok(Exit::Done)
 }
 
-fn app(home: &Home) -> anyhow::Result<Arc<App>> {
+/// What takes pushes, when something may be pushed.
+fn push(home: &Home, state: &State) -> anyhow::Result<Option<Push>> {
+    let prefixes = home.push_prefixes();
+    if prefixes.is_empty() {
+        return Ok(None);
+    }
+    for generation in state.generations()? {
+        let Some(snapshot) = state.snapshot(generation.snapshot)? else { continue };
+        let names = publish::oci::repositories(&snapshot);
+        if let Some(Overlap { prefix, repository }) = prefixes.overlap(names) {
+            let what = format!(
+                "config.toml lets users push below {prefix}, but generation {} carries \
+                 {repository}; choose another prefix",
+                generation.sequence
+            );
+            return Err(Ended::new(Exit::Usage, what).into());
+        }
+    }
+    let local = Local::open(local::folder(home.root()), home.store()?, prefixes.clone())?;
+    Ok(Some(Push::new(Arc::new(local), Arc::new(Passwords::new(home.users())))))
+}
+
+fn app(home: &Home) -> anyhow::Result<App> {
     let blobs = BlobPaths::new(home.store()?.root().to_owned());
     let key = repository_key(home)?.public_armoured()?;
     let wants = Box::new(Sink(Wants::open(home.root())?));
-    Ok(Arc::new(App::new(home.site().clone(), key, blobs, wants)))
+    Ok(App::new(home.site().clone(), key, blobs, wants))
 }
 
 struct Sink(Wants);
@@ -66,6 +96,7 @@ async fn follow(app: Arc<App>, state: State, mut shown: Option<Current>) {
     let mut failed = String::new();
     loop {
         tokio::time::sleep(LOOK).await;
+        app.expire_uploads();
         let (app, state, last) = (Arc::clone(&app), state.clone(), shown.clone());
         let looked = tokio::task::spawn_blocking(move || show(&app, &state, last.as_ref())).await;
         match looked {

@@ -2,8 +2,10 @@
 //!
 //! In:   an [`Activation`] as the importer left it, and HTTP requests.
 //! Out:  bytes of the store and of the generation's documents; wants for what is not held.
-//! Never: keys, the import, anything that writes. The switch is one pointer, [`App::switch`];
-//! a request that began before it ends on the generation it began with.
+//! Never: keys, the import, anything that writes, but for one room: [`oci::push`] takes what
+//! users push into [`crate::local`], where `config.toml` allows it, and reaches nothing else. The
+//! switch is one pointer, [`App::switch`]; a request that began before it ends on the generation
+//! it began with.
 //!
 //! # What a hostile client may try
 //!
@@ -13,6 +15,8 @@
 //! | a blob of another repository  | `Repository::blobs`                                    |
 //! | headers without end, or slow  | `listen`: hyper's bounds and a timeout                 |
 //! | connections without end       | `limits::CONNECTIONS_MAX`                              |
+//! | pushes without a login        | `oci::push`: every write asks `Identify` first         |
+//! | pushes without end            | the quota of its prefix, `limits::UPLOADS_MAX`         |
 //! | names to fill the wants with  | `limits::WANTS_MAX`, `limits::NAME_LEN_BYTES_MAX`      |
 
 mod apt;
@@ -40,6 +44,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use error::ServeError;
 pub use listen::run;
+pub use oci::{Passwords, Push};
 pub use site::{Activation, BlobPaths, Generation, Site};
 
 /// Takes note of what clients asked for and this site does not hold. Must return at once: it is
@@ -57,12 +62,28 @@ pub struct App {
     /// The armoured public key that vouches for the repositories.
     key: String,
     wants: Box<dyn WantSink>,
+    /// None when nothing may be pushed.
+    push: Option<Push>,
 }
 
 impl App {
     /// Makes a server's state that holds no generation yet.
     pub fn new(name: SiteName, key: String, blobs: BlobPaths, wants: Box<dyn WantSink>) -> Self {
-        Self { site: ArcSwapOption::empty(), blobs, name, key, wants }
+        Self { site: ArcSwapOption::empty(), blobs, name, key, wants, push: None }
+    }
+
+    /// Takes pushes.
+    #[must_use]
+    pub fn with_push(mut self, push: Push) -> Self {
+        self.push = Some(push);
+        self
+    }
+
+    /// Forgets uploads to which nothing is added any more.
+    pub fn expire_uploads(&self) {
+        if let Some(push) = &self.push {
+            push.expire_uploads();
+        }
     }
 
     /// Makes `site` current for every request from now on.
