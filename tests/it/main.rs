@@ -4,6 +4,7 @@
 
 mod check;
 mod closures;
+mod conformance;
 mod damage;
 mod delta;
 #[cfg(debug_assertions)] // faults are only in such builds
@@ -13,6 +14,7 @@ mod heal;
 mod help;
 mod kubespray;
 mod power_cut;
+mod push;
 mod refusal;
 mod rollback;
 mod secrets;

@@ -21,10 +21,22 @@ pub enum Client {
     Skopeo,
     Crane,
     Curl,
+    Oras,
+    Regctl,
+    OciConformance,
 }
 
 impl Client {
-    pub const ALL: [Self; 5] = [Self::Pip, Self::AptGet, Self::Skopeo, Self::Crane, Self::Curl];
+    pub const ALL: [Self; 8] = [
+        Self::Pip,
+        Self::AptGet,
+        Self::Skopeo,
+        Self::Crane,
+        Self::Curl,
+        Self::Oras,
+        Self::Regctl,
+        Self::OciConformance,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,6 +45,9 @@ impl Client {
             Self::Skopeo => "skopeo",
             Self::Crane => "crane",
             Self::Curl => "curl",
+            Self::Oras => "oras",
+            Self::Regctl => "regctl",
+            Self::OciConformance => "oci-conformance",
         }
     }
 

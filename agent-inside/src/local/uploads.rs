@@ -52,8 +52,9 @@ pub struct Taken {
 }
 
 impl Arriving {
-    pub const fn new(upload: Upload, at: usize, books: Arc<Books>) -> Self {
-        Self { upload: Some(upload), at, reserved: 0, books }
+    /// `reserved` bytes of room are kept already: for the document of what arrives.
+    pub const fn new(upload: Upload, at: usize, reserved: u64, books: Arc<Books>) -> Self {
+        Self { upload: Some(upload), at, reserved, books }
     }
 
     fn len_bytes(&self) -> u64 {

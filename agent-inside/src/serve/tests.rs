@@ -15,6 +15,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::publish::{self, fixture};
 
+mod push;
+
 static KEY: LazyLock<SiteKey> =
     LazyLock::new(|| SiteKey::generate("Site prod", Timestamp::UNIX_EPOCH).unwrap());
 

@@ -1,6 +1,8 @@
 //! `/v2/`, the pulling half of the OCI distribution specification 1.1.
 
-use crate::fixtures::Image;
+use serde_json::json;
+
+use crate::fixtures::{Image, oci::INDEX};
 
 use super::{Body, Resource};
 
@@ -24,4 +26,22 @@ pub(super) fn resources(repository: &str, tag: &str, image: &Image) -> Vec<(Stri
         all.push((format!("/v2/{repository}/manifests/{digest}"), found));
     }
     all
+}
+
+/// The list of what refers to `subject`: one artifact.
+pub(super) fn referrers(
+    repository: &str,
+    subject: &Image,
+    artifact_type: &str,
+    referrer: &Image,
+) -> (String, Resource) {
+    let (media_type, bytes) = &referrer.manifests[&referrer.root];
+    let listed = json!({
+        "mediaType": media_type, "digest": referrer.root, "size": bytes.len(),
+        "artifactType": artifact_type,
+    });
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [listed]});
+    let body = Body::Bytes(index.to_string().into());
+    let path = format!("/v2/{repository}/referrers/{}", subject.root);
+    (path, Resource { body, media_type: INDEX, digest: None })
 }

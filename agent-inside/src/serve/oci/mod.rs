@@ -90,11 +90,11 @@ pub async fn any_v2(
     let path = path.map_err(|_| OciError::NameInvalid);
     let path = match path.and_then(|Path(path)| OciPath::parse(&path)) {
         Ok(path) => path,
-        Err(error) => return refuse(&ask, error),
+        Err(error) => return refuse(&app, ask, error),
     };
     let query = match query(request.uri()) {
         Ok(query) => query,
-        Err(error) => return refuse(&ask, error),
+        Err(error) => return refuse(&app, ask, error),
     };
     if let Some(push) = &app.push
         && let Some(place) = push.place(&path, query.ns.as_deref(), request.headers())
@@ -108,10 +108,11 @@ pub async fn any_v2(
     }
 }
 
-/// Says no; before the first import that nothing is there, as all other paths do.
-fn refuse(ask: &Result<Ask, ServeError>, error: OciError) -> Response {
-    match ask {
-        Err(ServeError::NothingImported) => ServeError::NothingImported.into_response(),
+/// Says no; before the first import that nothing is there, as all other paths do, unless it may be
+/// pushed.
+fn refuse(app: &App, ask: Result<Ask, ServeError>, error: OciError) -> Response {
+    match (&app.push, ask) {
+        (None, Err(nothing)) => nothing.into_response(),
         _ => error.into_response(),
     }
 }
