@@ -45,6 +45,8 @@ impl Report {
     }
 }
 
+/// As version 1.1: with the draft's, the suite demands a header of answers that it does not read
+/// in this mode. That header is looked at here.
 #[test]
 fn what_is_carried_conforms() {
     if !Client::OciConformance.usable() {
@@ -68,17 +70,20 @@ fn what_is_carried_conforms() {
         |digests: Vec<&String>| digests.iter().map(|d| d.as_str()).collect::<Vec<_>>().join(" ");
     let manifests = all(images.iter().flat_map(|image| image.manifests.keys()).collect());
     let blobs = all(images.iter().flat_map(|image| image.blobs.keys()).collect());
+    for root in images.iter().map(|image| &image.root) {
+        let answer = server.get(&format!("/v2/demo/app/manifests/{root}"));
+        assert_eq!(answer.header("docker-content-digest"), root);
+    }
     let folder = tempfile::tempdir().unwrap();
     let report = Report::of(
         &server,
         folder.path(),
         &[
-            ("OCI_VERSION", "dev"),
+            ("OCI_VERSION", "1.1"),
             ("OCI_API_PUSH", "false"),
             ("OCI_API_BLOBS_DELETE", "false"),
             ("OCI_API_MANIFESTS_DELETE", "false"),
             ("OCI_API_TAGS_DELETE", "false"),
-            ("OCI_API_BLOBS_UPLOAD_CANCEL", "false"),
             ("OCI_REPO1", "demo/app"),
             ("OCI_RO_DATA_TAGS", "1.0 1.1 latest"),
             ("OCI_RO_DATA_MANIFESTS", &manifests),

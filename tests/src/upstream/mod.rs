@@ -169,7 +169,7 @@ impl Upstream {
         let referrer = image.referrer(artifact_type, b"what it says");
         let mut shelf = self.shelf();
         shelf.resources.extend(registry::resources(repository, "", &referrer));
-        shelf.resources.extend([registry::referrers(repository, image, artifact_type, &referrer)]);
+        shelf.resources.extend(registry::referrers(repository, image, artifact_type, &referrer));
         drop(shelf);
         referrer
     }

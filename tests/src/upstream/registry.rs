@@ -28,20 +28,25 @@ pub(super) fn resources(repository: &str, tag: &str, image: &Image) -> Vec<(Stri
     all
 }
 
-/// The list of what refers to `subject`: one artifact.
+/// The lists of what refers to each manifest of `subject`: one artifact refers to its root. A
+/// registry with this API has a list for whatever it is asked.
 pub(super) fn referrers(
     repository: &str,
     subject: &Image,
     artifact_type: &str,
     referrer: &Image,
-) -> (String, Resource) {
+) -> Vec<(String, Resource)> {
     let (media_type, bytes) = &referrer.manifests[&referrer.root];
     let listed = json!({
         "mediaType": media_type, "digest": referrer.root, "size": bytes.len(),
         "artifactType": artifact_type,
     });
-    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [listed]});
-    let body = Body::Bytes(index.to_string().into());
-    let path = format!("/v2/{repository}/referrers/{}", subject.root);
-    (path, Resource { body, media_type: INDEX, digest: None })
+    let list = |digest: &String| {
+        let listed = if *digest == subject.root { vec![&listed] } else { vec![] };
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed});
+        let body = Body::Bytes(index.to_string().into());
+        let path = format!("/v2/{repository}/referrers/{digest}");
+        (path, Resource { body, media_type: INDEX, digest: None })
+    };
+    subject.manifests.keys().chain([&referrer.root]).map(list).collect()
 }
