@@ -76,7 +76,7 @@ fn what_real_clients_push_outlives_a_rollback_a_switch_and_a_restart() {
     if !used.into_iter().all(Client::usable) {
         return;
     }
-    let world = pushable();
+    let mut world = pushable();
     let server = world.site.inside.serve();
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
@@ -161,6 +161,10 @@ fn what_real_clients_push_outlives_a_rollback_a_switch_and_a_restart() {
     assert_all(&server);
     world.site.inside.rollback(2).unwrap();
     wait_for_generation(&server, 2);
+    assert_all(&server);
+    world.offer(&Goods::first());
+    world.site.carry();
+    wait_for_generation(&server, 3);
     assert_all(&server);
     drop(server);
     let server = world.site.inside.serve();

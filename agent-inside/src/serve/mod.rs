@@ -2,7 +2,7 @@
 //!
 //! In:   an [`Activation`] as the importer left it, and HTTP requests.
 //! Out:  bytes of the store and of the generation's documents; wants for what is not held.
-//! Never: keys, the import, anything that writes, but for one room: [`oci::push`] takes what
+//! Never: keys, the import, anything that writes, but for one room: `oci::push` takes what
 //! users push into [`crate::local`], where `config.toml` allows it, and reaches nothing else. The
 //! switch is one pointer, [`App::switch`]; a request that began before it ends on the generation
 //! it began with.
