@@ -35,6 +35,7 @@ use rayon::prelude::*;
 
 use crate::{
     generation::{Current, Generation, State, StateError},
+    local::{Overlap, Prefixes},
     publish::{self, Held, PublishError},
     schedule::{self, Ended},
     verify::{self, NotRebuilt, Refusal, VerifiedExport},
@@ -79,6 +80,8 @@ pub struct Applier<'a> {
     /// Where plain streams lie while blobs are rebuilt, and the most of them, in bytes.
     pub scratch: &'a Utf8Path,
     pub scratch_bytes: u64,
+    /// The names that are pushed to, of which none may be carried.
+    pub push: &'a Prefixes,
     /// The clock, read once at the edge, for the record; nothing is decided by it.
     pub now: Timestamp,
 }
@@ -97,6 +100,7 @@ impl Applier<'_> {
     ) -> Result<Applied, ApplyError> {
         let basis = basis_of(export, self.state)?;
         let snapshot = verify::resulting_snapshot(export, &basis)?;
+        self.check_names(&snapshot)?;
         publish::check(&snapshot).map_err(Refusal::from)?;
         verify::check_recipes(export, &basis, &snapshot)?;
         self.check_bases(export)?;
@@ -106,6 +110,14 @@ impl Applier<'_> {
         self.keep(export, &snapshot, &documents)?;
         self.activate(export, &documents)?;
         Ok(Applied { sequence: export.manifest.sequence, rebuilt, bytes_written })
+    }
+
+    /// No image is carried under a name that users of this site push to.
+    fn check_names(&self, snapshot: &Snapshot) -> Result<(), Refusal> {
+        match self.push.overlap(publish::oci::repositories(snapshot)) {
+            Some(Overlap { prefix, repository }) => Err(Refusal::PushPrefix { prefix, repository }),
+            None => Ok(()),
+        }
     }
 
     /// Every base blob is held and hashes to its name.
@@ -259,6 +271,7 @@ impl Applier<'_> {
         let generation = self.state.generation(sequence)?;
         let snapshot = self.state.snapshot(generation.snapshot)?;
         let snapshot = snapshot.ok_or(StateError::NoGeneration(sequence))?;
+        self.check_names(&snapshot)?;
         self.check_held(&snapshot)?;
         let documents = read_documents(&self.state.documents(sequence))?;
         let (activation, activated) = next_activation(Some(last), last.activated);

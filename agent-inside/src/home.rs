@@ -11,7 +11,10 @@ use gapferry_common::{
 use gapferry_proto::{ExportId, SiteName};
 use serde::Deserialize;
 
-use crate::settings::{AccessRule, Aliases, Listen, TlsSettings};
+use crate::{
+    local::Prefixes,
+    settings::{AccessRule, Aliases, Listen, TlsSettings},
+};
 
 /// The name of this program, for messages and default folders.
 pub const BINARY: &str = "gapferry-inside";
@@ -35,6 +38,16 @@ pub struct Config {
     /// Most bytes of scratch space, for the plain streams of the blobs that are rebuilt.
     #[serde(default = "scratch_bytes")]
     pub scratch_bytes: u64,
+    /// What users may push; nothing when left out.
+    #[serde(default)]
+    pub push: Push,
+}
+
+/// `[push]` of `config.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    pub prefixes: Prefixes,
 }
 
 /// 32 GiB: the plain streams of the largest images, twice.
@@ -124,6 +137,16 @@ impl Home {
     /// Most bytes of scratch space.
     pub const fn scratch_bytes(&self) -> u64 {
         self.config.scratch_bytes
+    }
+
+    /// The names that may be pushed to.
+    pub const fn push_prefixes(&self) -> &Prefixes {
+        &self.config.push.prefixes
+    }
+
+    /// Where the passwords of users lie, as htpasswd writes them.
+    pub fn users(&self) -> Utf8PathBuf {
+        self.root.join("state/users")
     }
 
     /// Where packs of an export wait while they are checked.

@@ -99,6 +99,11 @@ pub enum Refusal {
     UnknownEncoder { blob: BlobId, id: String },
     #[error("the recipe of {blob} needs {needed} bytes of memory; this site allows {allowed}")]
     Memory { blob: BlobId, needed: u64, allowed: u64 },
+    #[error(
+        "it brings {repository}, but names below {prefix} are pushed to at this site; \
+         take the prefix out of config.toml, or the image out of the waybill"
+    )]
+    PushPrefix { prefix: String, repository: String },
     #[error("the artifacts cannot be served together")]
     Publish(#[from] PublishError),
 }
@@ -128,6 +133,7 @@ impl Refusal {
             Self::Rebuild(_) => "rebuild",
             Self::UnknownEncoder { .. } => "encoder",
             Self::Memory { .. } => "memory",
+            Self::PushPrefix { .. } => "push-prefix",
             Self::Publish(_) => "publish",
         }
     }

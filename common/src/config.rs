@@ -3,7 +3,35 @@
 use std::{env, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// A number of bytes as people write it: `10GB`, `512 MiB`, `4096`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Bytes(pub u64);
+
+impl TryFrom<String> for Bytes {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let factor: Option<u64> = match unit.trim() {
+            "" | "B" => Some(1),
+            "kB" | "KB" => Some(1000),
+            "MB" => Some(1_000_000),
+            "GB" => Some(1_000_000_000),
+            "TB" => Some(1_000_000_000_000),
+            "KiB" => Some(1 << 10),
+            "MiB" => Some(1 << 20),
+            "GiB" => Some(1 << 30),
+            "TiB" => Some(1 << 40),
+            _ => None,
+        };
+        let bytes = factor.and_then(|factor| number.parse::<u64>().ok()?.checked_mul(factor));
+        bytes.map(Self).ok_or_else(|| format!("{text:?} is no number of bytes such as \"10GB\""))
+    }
+}
 
 /// Why a configuration is not taken. Exit code 1.
 #[derive(Debug, thiserror::Error)]
@@ -48,4 +76,21 @@ pub fn load<T: DeserializeOwned>(home: &Utf8Path, binary: &'static str) -> Resul
         Err(source) => return Err(ConfigError::Read { path, source }),
     };
     toml::from_str(&text).map_err(|source| ConfigError::Parse { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_as_people_write_them() {
+        let read = |text: &str| Bytes::try_from(text.to_owned()).ok().map(|bytes| bytes.0);
+        let read = ["0", "4096", "10GB", "10 GB", "3kB", "2GiB", "1TiB"].map(read);
+        let expected = [0, 4096, 10_000_000_000, 10_000_000_000, 3000, 2 << 30, 1 << 40];
+        assert_eq!(read, expected.map(Some));
+        for wrong in ["", "GB", "-1", "1.5GB", "10gb", "10 XB", "99999999999TB"] {
+            let read = Bytes::try_from(wrong.to_owned());
+            assert!(read.is_err(), "{wrong}");
+        }
+    }
 }

@@ -64,6 +64,16 @@ impl DurableFile {
         (Digest::from_bytes(self.hasher.clone().finalize().into()), self.len_bytes)
     }
 
+    /// Opens what was written so far, from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`DurableError`].
+    pub fn reopen(&self) -> Result<File, DurableError> {
+        let path = Utf8Path::from_path(self.temp.path()).unwrap_or(Utf8Path::new("a new file"));
+        self.temp.reopen().map_err(at("open", path))
+    }
+
     /// Makes the bytes durable and gives them their name, replacing what had it.
     ///
     /// `to` lies in the folder the file was created in, or on the same file system.

@@ -216,3 +216,18 @@ pub const REQUIREMENTS_LEN_BYTES_MAX: u64 = 4 << 20;
 
 /// Most names that are read from one folder of a foreign medium.
 pub const FOLDER_NAMES_MAX: usize = 100_000;
+
+/// Most uploads to the registry that are open at a time: 256. A client opens four or five, and
+/// only those who may push open any.
+pub const UPLOADS_MAX: usize = 256;
+
+/// Longest name of a repository that is pushed to, in bytes: 255, what distribution-spec v1.1.1
+/// says that clients take with the registry's host. Each part of it becomes a folder.
+pub const PUSHED_NAME_LEN_BYTES_MAX: usize = 255;
+
+/// Deepest nesting of a manifest that is pushed. Image-spec has no field deeper than 5.
+pub const PUSHED_MANIFEST_DEPTH_MAX: usize = 64;
+
+/// What a pushed blob, manifest or tag is counted for beside its bytes: 4 KiB, a block of the disk
+/// for its document. So empty blobs without end fill no disk.
+pub const PUSHED_DOCUMENT_LEN_BYTES: u64 = 4 << 10;

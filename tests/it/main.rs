@@ -5,6 +5,7 @@
 mod certificates;
 mod check;
 mod closures;
+mod conformance;
 mod damage;
 mod delta;
 #[cfg(debug_assertions)] // faults are only in such builds
@@ -16,6 +17,7 @@ mod kubespray;
 mod locked;
 mod power_cut;
 mod publish_to;
+mod push;
 mod refusal;
 mod rollback;
 mod route;

@@ -32,6 +32,9 @@ pub enum Client {
     Rpm,
     Helm,
     Gpg,
+    Oras,
+    Regctl,
+    OciConformance,
     AnsiblePlaybook,
     /// What makes certificates and reads them.
     Openssl,
@@ -39,7 +42,7 @@ pub enum Client {
 
 impl Client {
     /// All but Ansible and OpenSSL, which fetch nothing by themselves.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Pip,
         Self::AptGet,
         Self::Skopeo,
@@ -49,6 +52,9 @@ impl Client {
         Self::Rpm,
         Self::Helm,
         Self::Gpg,
+        Self::Oras,
+        Self::Regctl,
+        Self::OciConformance,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -64,6 +70,9 @@ impl Client {
             Self::Gpg => "gpg",
             Self::AnsiblePlaybook => "ansible-playbook",
             Self::Openssl => "openssl",
+            Self::Oras => "oras",
+            Self::Regctl => "regctl",
+            Self::OciConformance => "oci-conformance",
         }
     }
 

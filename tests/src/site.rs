@@ -25,6 +25,10 @@ use crate::{
 /// Where the inside serves the key of its own apt repositories.
 pub const APT_KEY_PATH: &str = "/keys/site.asc";
 
+/// The passwords `secret` of two users, as `htpasswd -B -C 4` writes them.
+const PUSH_USERS: &str = "ci:$2y$04$oZmoHzkZDV2obAp5vuZ5oOteNv1eh1zK4.ouhCPpv36LsqKaTq5OW\n\
+    eve:$2y$04$E4T5s88DOrxalMZmS630M.60DkFQKERtIG8Bu2FaPbKsE/4MumOAu\n";
+
 /// An outside and an inside that trust each other.
 #[derive(Debug)]
 pub struct Site {
@@ -290,6 +294,25 @@ impl Inside {
         let path = self.agent.home().join("config.toml");
         let text = fs::read_to_string(&path).expect("a home has a config.toml");
         fs::write(&path, format!("{text}\n{lines}\n")).expect("a file can be written");
+    }
+
+    /// Lets `ci` with the password `secret` push below `prefix`; `server` reads it when started.
+    ///
+    /// # Panics
+    ///
+    /// When the home cannot be written.
+    pub fn allow_push(&self, prefix: &str, quota: &str, allow_missing: bool) {
+        let home = self.agent.home();
+        let config = fs::read_to_string(home.join("config.toml")).expect("a home has one");
+        let config = config.split("\n[push]").next().unwrap_or_default();
+        let row = format!(
+            "{{prefix = \"{prefix}\", quota = \"{quota}\", users = [\"ci\"], \
+             allow_missing = {allow_missing}}}"
+        );
+        let text = format!("{config}\n[push]\nprefixes = [{row}]\n");
+        fs::write(home.join("config.toml"), text).expect("a file can be written");
+        fs::create_dir_all(home.join("state")).expect("a folder can be made");
+        fs::write(home.join("state/users"), PUSH_USERS).expect("a file can be written");
     }
 
     /// Starts serving on a free port.

@@ -191,6 +191,7 @@ impl<'a> Importer<'a> {
             repository_key: &repository_key(self.home)?,
             scratch: &self.home.scratch(),
             scratch_bytes: self.home.scratch_bytes(),
+            push: self.home.push_prefixes(),
             now: Timestamp::now(),
         };
         self.audit.record("applying", &json!({"export": export}))?;

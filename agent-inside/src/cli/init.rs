@@ -82,6 +82,9 @@ fn config(site: &SiteName) -> String {
          # TLS: \"off\", \"site-ca\" (a CA of this site's own) or \"files\" (cert and key).\n\
          # [tls]\n# mode = \"site-ca\"\n# names = [\"admin.lan\", \"10.0.0.5\"]\n\n\
          # Who may read what; `gapferry-inside users add NAME` makes users.\n\
-         # [[access]]\n# path = \"/files/\"\n# users = [\"NAME\"]\n"
+         # [[access]]\n# path = \"/files/\"\n# users = [\"NAME\"]\n\n\
+         # Images of users' own: who may push below which names, and how much.\n\
+         # [push]\n\
+         # prefixes = [{{prefix = \"apps/\", quota = \"10GB\", users = [\"ci\"]}}]\n"
     )
 }

@@ -40,6 +40,7 @@ pub fn run(args: &RollbackArgs, home: &Home, global: &Global) -> anyhow::Result<
         repository_key: &repository_key(home)?,
         scratch: &home.scratch(),
         scratch_bytes: home.scratch_bytes(),
+        push: home.push_prefixes(),
         now: Timestamp::now(),
     };
     let audit = Audit::of(home.root());

@@ -2,7 +2,10 @@
 
 use gapferry_common::{audit::Audit, cli::Global, durable, exit::Exit, store::scrub};
 
-use crate::home::Home;
+use crate::{
+    home::Home,
+    local::{self, documents::Places},
+};
 
 #[derive(Debug, clap::Args)]
 pub struct ScrubArgs {
@@ -15,6 +18,8 @@ pub fn run(args: &ScrubArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     let _lock = home.lock()?;
     let store = home.store()?;
     let report = scrub::scrub(&store, |_| ())?;
+    let folder = local::folder(home.root());
+    let pushed = Places::below(folder.clone()).read()?.roots();
     for &id in &report.damaged {
         // Served no more: no client gets rotten bytes, and the inventory says it is lacking.
         durable::remove(&store.path(id))?;
@@ -24,11 +29,16 @@ pub fn run(args: &ScrubArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     }
     if args.reindex {
         scrub::reindex(&store)?;
+        local::rebuild_aliases(&folder, &store)?;
     }
     global.print(&report, || {
         let mut text = format!("{} blobs read, {} damaged", report.blobs, report.damaged.len());
-        for id in &report.damaged {
-            text += &format!("\n  {id} was removed; the next export brings it again");
+        for &id in &report.damaged {
+            let again = match pushed.contains(&id) {
+                true => "push it again, if no export brings it",
+                false => "the next export brings it again",
+            };
+            text += &format!("\n  {id} was removed; {again}");
         }
         text
     });

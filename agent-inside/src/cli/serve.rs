@@ -17,9 +17,11 @@ use crate::{
     cli::import::repository_key,
     generation::{Current, State, StateError},
     home::Home,
+    local::{self, Local, Overlap},
+    publish,
     serve::{
-        self, Access, Activation, App, Auth, BlobPaths, Front, Generation, Listening, Site, Tls,
-        WantSink,
+        self, Access, Activation, App, Auth, BlobPaths, Front, Generation, Listening, Push, Site,
+        Tls, WantSink,
     },
     settings::{Listener, Readers, TlsMode},
     site_ca::SiteCa,
@@ -57,8 +59,11 @@ async fn serve(args: &ServeArgs, home: &Home, global: &Global) -> anyhow::Result
         urls.push(format!("{scheme}://{}", socket.local_addr()?));
         listeners.push(Listening { socket, tls });
     }
-    let app = app(home, ca)?;
     let state = State::of(home.root());
+    let app = Arc::new(match push(home, &state)? {
+        Some(push) => app(home, ca)?.with_push(push),
+        None => app(home, ca)?,
+    });
     let shown = show(&app, &state, None)?;
     global.print(&json!({"listening": urls}), || format!("Listening on {}", urls.join(", ")));
     let front = Front::new(Arc::clone(&app), Arc::clone(&auth), home.config().aliases.clone());
@@ -130,15 +135,37 @@ fn auth(home: &Home, is_tls: bool) -> anyhow::Result<Arc<Auth>> {
     Ok(Arc::new(auth))
 }
 
-fn app(home: &Home, ca: Option<String>) -> anyhow::Result<Arc<App>> {
+/// What takes pushes, when something may be pushed.
+fn push(home: &Home, state: &State) -> anyhow::Result<Option<Push>> {
+    let prefixes = home.push_prefixes();
+    if prefixes.is_empty() {
+        return Ok(None);
+    }
+    for generation in state.generations()? {
+        let Some(snapshot) = state.snapshot(generation.snapshot)? else { continue };
+        let names = publish::oci::repositories(&snapshot);
+        if let Some(Overlap { prefix, repository }) = prefixes.overlap(names) {
+            let what = format!(
+                "config.toml lets users push below {prefix}, but generation {} carries \
+                 {repository}; choose another prefix",
+                generation.sequence
+            );
+            return Err(Ended::new(Exit::Usage, what).into());
+        }
+    }
+    let local = Local::open(local::folder(home.root()), home.store()?, prefixes.clone())?;
+    Ok(Some(Push::new(Arc::new(local))))
+}
+
+fn app(home: &Home, ca: Option<String>) -> anyhow::Result<App> {
     let blobs = BlobPaths::new(home.store()?.root().to_owned());
     let key = repository_key(home)?.public_armoured()?;
     let wants = Box::new(Sink(Wants::open(home.root())?));
     let app = App::new(home.site().clone(), key, blobs, wants);
-    Ok(Arc::new(match ca {
+    Ok(match ca {
         Some(pem) => app.with_ca(pem),
         None => app,
-    }))
+    })
 }
 
 struct Sink(Wants);
@@ -180,6 +207,7 @@ async fn follow(followed: Followed, mut shown: Option<Current>) {
     let mut failed = String::new();
     loop {
         tokio::time::sleep(LOOK).await;
+        followed.app.expire_uploads();
         let (followed, last) = (followed.clone(), shown.clone());
         let looked = tokio::task::spawn_blocking(move || followed.look(last.as_ref())).await;
         match looked {

@@ -21,6 +21,7 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use super::files::LINK;
 use super::site::Site;
+use crate::publish::apt::MERGED;
 use crate::settings::Aliases;
 
 /// What an old address comes to.
@@ -123,15 +124,12 @@ fn is_this_machine(folder: &str) -> bool {
 /// than a flat one's, so there is none; sources of the old layout say `[trusted=yes]` and ask for
 /// the index all the same.
 fn deb(aliases: &Aliases, site: &Site, rest: &str) -> Option<String> {
-    let only = || Some(site.suites.keys().next()?).filter(|_| site.suites.len() == 1);
+    let only = || site.apt_targets.first().filter(|_| site.apt_targets.len() == 1);
     let target = aliases.debs.as_ref().or_else(only)?;
     if !matches!(rest, "Packages" | "Packages.gz" | "Packages.xz") {
         return Some(format!("/apt/{target}/{rest}"));
     }
-    let suites = site.suites.get(target)?.iter();
-    let mut pairs = suites.flat_map(|(suite, parts)| parts.iter().map(move |part| (suite, part)));
-    let (Some((suite, component)), None) = (pairs.next(), pairs.next()) else { return None };
-    let index = |arch| format!("{target}/dists/{suite}/{component}/binary-{arch}/{rest}");
+    let index = |arch| format!("{target}/dists/{MERGED}/main/binary-{arch}/{rest}");
     let native = if ARCH == "aarch64" { ["arm64", "amd64"] } else { ["amd64", "arm64"] };
     let held = native.map(index).into_iter().find(|path| site.index(path).is_some())?;
     Some(format!("/apt/{held}"))

@@ -2,8 +2,10 @@
 //!
 //! In:   an [`Activation`] as the importer left it, and HTTP requests.
 //! Out:  bytes of the store and of the generation's documents; wants for what is not held.
-//! Never: keys, the import, anything that writes but a want. The switch is one pointer, [`App::switch`];
-//! a request that began before it ends on the generation it began with.
+//! Never: keys, the import, anything that writes, but for a want and for one room: `oci::push` takes
+//! what users push into [`crate::local`], where `config.toml` allows it, and reaches nothing else.
+//! The switch is one pointer, [`App::switch`]; a request that began before it ends on the generation
+//! it began with.
 //!
 //! # What a hostile client may try
 //!
@@ -15,6 +17,8 @@
 //! | a body that is never read     | `listen`: TCP's own timeout; `pulse`                   |
 //! | passwords by the thousand     | `auth`                                                 |
 //! | connections without end       | `limits::CONNECTIONS_MAX`                              |
+//! | pushes without a login        | `oci::push`: only users that `auth` knows are let in   |
+//! | pushes without end            | the quota of its prefix, `limits::UPLOADS_MAX`         |
 //! | names to fill the wants with  | `limits::WANTS_MAX`, `limits::NAME_LEN_BYTES_MAX`      |
 
 mod access_log;
@@ -55,6 +59,7 @@ pub use auth::{Access, Auth};
 pub use error::ServeError;
 pub use front::Front;
 pub use listen::{Listening, run};
+pub use oci::Push;
 use site::Asked;
 pub use site::{Activation, BlobPaths, Generation, Site};
 pub use tls::Tls;
@@ -80,12 +85,14 @@ pub struct App {
     /// The certificate, in PEM, of the CA that vouches for this server.
     ca: Option<String>,
     wants: Box<dyn WantSink>,
+    /// None when nothing may be pushed.
+    push: Option<Push>,
 }
 
 impl App {
     /// Makes a server's state that holds no generation yet.
     pub fn new(name: SiteName, key: String, blobs: BlobPaths, wants: Box<dyn WantSink>) -> Self {
-        Self { site: ArcSwapOption::empty(), blobs, name, key, ca: None, wants }
+        Self { site: ArcSwapOption::empty(), blobs, name, key, ca: None, wants, push: None }
     }
 
     /// Shows the CA that vouches for this server at `/keys/ca.pem`.
@@ -93,6 +100,20 @@ impl App {
     pub fn with_ca(mut self, pem: String) -> Self {
         self.ca = Some(pem);
         self
+    }
+
+    /// Takes pushes.
+    #[must_use]
+    pub fn with_push(mut self, push: Push) -> Self {
+        self.push = Some(push);
+        self
+    }
+
+    /// Forgets uploads to which nothing is added any more.
+    pub fn expire_uploads(&self) {
+        if let Some(push) = &self.push {
+            push.expire_uploads();
+        }
     }
 
     /// Makes `site` current for every request from now on.

@@ -17,6 +17,7 @@ use crate::publish::{self, fixture};
 
 mod connections;
 mod front;
+mod push;
 
 static KEY: LazyLock<SiteKey> =
     LazyLock::new(|| SiteKey::generate("Site prod", Timestamp::UNIX_EPOCH).unwrap());

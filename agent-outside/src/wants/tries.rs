@@ -26,7 +26,10 @@ use crate::{
         Failure, Found, Verdict, apt, file, helm,
         http::Http,
         oci, pypi,
-        yum::{self, closure::Unmet as RpmUnmet},
+        yum::{
+            self,
+            closure::{Obstacle, Unmet as RpmUnmet},
+        },
     },
     waybill::{AptLine, PypiLine, YumLine},
 };
@@ -326,7 +329,7 @@ fn is_unknown(failure: &Failure) -> bool {
     let apt = failure.error.downcast_ref::<apt::closure::Unmet>();
     let yum = failure.error.downcast_ref::<RpmUnmet>();
     matches!(apt, Some(apt::closure::Unmet::Unknown { .. }))
-        || matches!(yum, Some(RpmUnmet::Unknown { .. }))
+        || matches!(yum, Some(RpmUnmet { obstacle: Obstacle::Unknown { .. }, .. }))
 }
 
 fn no_line(want: &Want) -> String {

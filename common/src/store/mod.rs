@@ -2,10 +2,12 @@
 //!
 //! A blob is a file that never changes; an admin can run `sha256sum` on it and a damaged index
 //! loses nothing. `index` holds what would be slow to find again: which blob has which chunk.
+//! `upload` takes in what comes over a network while an import may be at work beside it.
 
 pub mod index;
 mod layout;
 pub mod scrub;
+mod upload;
 
 use std::{
     fs::{self, File},
@@ -16,6 +18,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_proto::{BlobId, BlobRef};
 
 pub use index::{Index, IndexError};
+pub use upload::Upload;
 
 use crate::{
     durable::{self, DurableError, DurableFile, at},

@@ -171,6 +171,16 @@ impl Upstream {
         self.shelf().resources.extend(registry::resources(repository, tag, image));
     }
 
+    /// Offers an artifact that refers to `image`; the artifact.
+    pub fn put_referrer(&self, repository: &str, image: &Image, artifact_type: &str) -> Image {
+        let referrer = image.referrer(artifact_type, b"what it says");
+        let mut shelf = self.shelf();
+        shelf.resources.extend(registry::resources(repository, "", &referrer));
+        shelf.resources.extend(registry::referrers(repository, image, artifact_type, &referrer));
+        drop(shelf);
+        referrer
+    }
+
     /// Offers an image of [`Image::of_content`] with its layer.
     pub fn put_image_of_content(&self, repository: &str, tag: &str, content: Content) -> Image {
         let image = Image::of_content(content);

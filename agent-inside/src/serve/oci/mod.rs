@@ -1,4 +1,7 @@
-//! `/v2/…`: the pull half of the OCI distribution API (distribution-spec v1.1.1).
+//! `/v2/…`: the OCI distribution API (distribution-spec v1.1.1).
+//!
+//! What is carried can be pulled and nothing else. Names below a prefix of the local space, when
+//! there is one, are answered by [`push`] and never from a generation; all that writes is there.
 //!
 //! A repository answers to its full name, `registry.k8s.io/pause`; to the name without its
 //! registry, `pause`, where that says enough; and to the latter with containerd's `?ns=` saying
@@ -6,25 +9,30 @@
 
 mod error;
 mod path;
+mod push;
 mod referrers;
 mod repository;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use gapferry_proto::{BlobId, Digest, Kind};
+use gapferry_proto::{BlobId, BlobRef, Kind};
 use serde::Deserialize;
 use serde_json::json;
 
 pub use error::OciError;
 pub use path::{OciDigest, OciPath, Reference, RepoName};
+pub use push::Push;
 pub use repository::Repository;
 
 use super::body::{Sealed, send};
-use super::{App, Ask};
+use super::site::BlobPaths;
+use super::{App, Ask, ServeError};
+use crate::users::UserName;
 
 const DIGEST_HEADER: &str = "docker-content-digest";
 const NAMESPACE_HEADER: &str = "oci-namespace";
@@ -45,40 +53,94 @@ pub struct OciQuery {
     artifact_type: Option<String>,
 }
 
-/// `/v2/`: says that this is a registry (end-1).
-pub async fn any_base(ask: Ask) -> Result<Response, OciError> {
-    read_only(&ask)?;
+/// `/v2/`: says that this is a registry (end-1). Where pushes are taken it asks who is there:
+/// clients decide by this answer whether they log in.
+pub async fn any_base(
+    State(app): State<Arc<App>>,
+    ask: Result<Ask, ServeError>,
+    user: Option<Extension<UserName>>,
+    method: Method,
+) -> Response {
+    match (&app.push, ask) {
+        (Some(_), _) if user.is_none() => return OciError::Unauthorized.into_response(),
+        (None, Err(error)) => return error.into_response(),
+        _ => {}
+    }
+    if let Err(error) = read_only(&method) {
+        return error.into_response();
+    }
     let headers = [
         (header::CONTENT_TYPE.as_str(), "application/json"),
         ("docker-distribution-api-version", "registry/2.0"),
     ];
-    Ok((headers, "{}").into_response())
+    (headers, "{}").into_response()
 }
 
 /// `/v2/<name>/…`
 pub async fn any_v2(
     State(app): State<Arc<App>>,
-    Path(path): Path<String>,
-    query: Result<Query<OciQuery>, QueryRejection>,
-    ask: Ask,
+    path: Result<Path<String>, PathRejection>,
+    ask: Result<Ask, ServeError>,
+    request: Request,
+) -> Response {
+    let path = path.map_err(|_| OciError::NameInvalid);
+    let path = match path.and_then(|Path(path)| OciPath::parse(&path)) {
+        Ok(path) => path,
+        Err(error) => return refuse(&app, ask, error),
+    };
+    let query = match query(request.uri()) {
+        Ok(query) => query,
+        Err(error) => return refuse(&app, ask, error),
+    };
+    if let Some(push) = &app.push
+        && let Some(place) = push.place(&path, query.ns.as_deref(), request.headers())
+    {
+        let site = ask.as_ref().ok().map(|ask| &*ask.site);
+        return push.answer(&app.blobs, path, place, &query, site, request).await;
+    }
+    match ask {
+        Ok(ask) => carried(&app, &ask, path, &query).await.into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Says no; before the first import that nothing is there, as all other paths do, unless it may be
+/// pushed.
+fn refuse(app: &App, ask: Result<Ask, ServeError>, error: OciError) -> Response {
+    match (&app.push, ask) {
+        (None, Err(nothing)) => nothing.into_response(),
+        _ => error.into_response(),
+    }
+}
+
+fn query(uri: &Uri) -> Result<OciQuery, OciError> {
+    let query = Query::try_from_uri(uri).map_err(|_| OciError::QueryInvalid)?;
+    Ok(query.0)
+}
+
+/// Answers from the generations.
+async fn carried(
+    app: &App,
+    ask: &Ask,
+    path: OciPath,
+    query: &OciQuery,
 ) -> Result<Response, OciError> {
-    read_only(&ask)?;
-    let Query(query) = query.map_err(|_| OciError::QueryInvalid)?;
+    read_only(&ask.method)?;
     let ns = query.ns.as_deref();
-    let mut response = match OciPath::parse(&path)? {
+    let mut response = match path {
         OciPath::Manifest { repository, reference } => {
-            let found = get_manifest(&app, &ask, &repository, &reference, ns).await;
+            let found = get_manifest(app, ask, &repository, &reference, ns).await;
             if matches!(found, Err(OciError::ManifestUnknown)) {
                 let registry = ns.map(|ns| format!("{ns}/")).unwrap_or_default();
                 let name = format!("{registry}{}{reference}", repository.as_str());
-                app.want(&ask, Kind::Image, &name);
+                app.want(ask, Kind::Image, &name);
             }
             found
         }
-        OciPath::Blob { repository, digest } => get_blob(&app, &ask, &repository, digest, ns).await,
-        OciPath::Tags { repository } => list_tags(&ask, &repository, &query),
+        OciPath::Blob { repository, digest } => get_blob(app, ask, &repository, &digest, ns).await,
+        OciPath::Tags { repository } => list_tags(ask, &repository, query),
         OciPath::Referrers { repository, subject } => {
-            referrers::list(&app, &ask, &repository, subject, &query).await
+            referrers::list(app, ask, &repository, subject, query).await
         }
         OciPath::Upload { .. } => Err(OciError::Unsupported),
     }?;
@@ -88,8 +150,8 @@ pub async fn any_v2(
     Ok(response)
 }
 
-fn read_only(ask: &Ask) -> Result<(), OciError> {
-    match ask.method {
+fn read_only(method: &Method) -> Result<(), OciError> {
+    match *method {
         Method::GET | Method::HEAD => Ok(()),
         _ => Err(OciError::Unsupported),
     }
@@ -106,14 +168,20 @@ async fn get_manifest(
     let id = match reference {
         Reference::Tag(tag) => by_tag(ask, repository, tag, ns)?,
         Reference::Digest(OciDigest::Sha256(digest)) => BlobId::from(*digest),
-        Reference::Digest(OciDigest::Other(_)) => return Err(OciError::ManifestUnknown),
+        Reference::Digest(_) => return Err(OciError::ManifestUnknown),
     };
     let repositories = repositories(ask, repository, ns);
     let manifest = repositories.iter().find_map(|repository| repository.manifest(&id));
     let manifest = manifest.ok_or(OciError::ManifestUnknown)?;
-    let content_type = HeaderValue::from_str(&manifest.media_type)
-        .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
-    send_blob(app, ask, id.digest(), manifest.len_bytes, content_type).await
+    let blob = BlobRef { id, len_bytes: manifest.len_bytes };
+    let content_type = manifest_type(&manifest.media_type);
+    let (method, headers) = (&ask.method, &ask.headers);
+    send_blob(&app.blobs, method, headers, blob, content_type, &id.to_string()).await
+}
+
+fn manifest_type(media_type: &str) -> HeaderValue {
+    HeaderValue::from_str(media_type)
+        .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"))
 }
 
 /// The manifest that a tag leads to, in the first generation that has the tag.
@@ -146,41 +214,41 @@ async fn get_blob(
     app: &App,
     ask: &Ask,
     repository: &RepoName,
-    digest: OciDigest,
+    digest: &OciDigest,
     ns: Option<&str>,
 ) -> Result<Response, OciError> {
     let OciDigest::Sha256(digest) = digest else { return Err(OciError::BlobUnknown) };
     let repositories = repositories(ask, repository, ns);
-    let len_bytes =
-        repositories.iter().find_map(|repository| repository.blob(&BlobId::from(digest)));
-    let len_bytes = len_bytes.ok_or(OciError::BlobUnknown)?;
+    let id = BlobId::from(*digest);
+    let len_bytes = repositories.iter().find_map(|repository| repository.blob(&id));
+    let blob = BlobRef { id, len_bytes: len_bytes.ok_or(OciError::BlobUnknown)? };
     let content_type = HeaderValue::from_static("application/octet-stream");
-    send_blob(app, ask, digest, len_bytes, content_type).await
+    let (method, headers) = (&ask.method, &ask.headers);
+    send_blob(&app.blobs, method, headers, blob, content_type, &digest.to_string()).await
 }
 
+/// Sends a blob under the digest that the client knows it by.
 async fn send_blob(
-    app: &App,
-    ask: &Ask,
-    digest: Digest,
-    len_bytes: u64,
+    blobs: &BlobPaths,
+    method: &Method,
+    headers: &HeaderMap,
+    blob: BlobRef,
     content_type: HeaderValue,
+    named: &str,
 ) -> Result<Response, OciError> {
-    let sealed = Sealed { path: app.blobs.path(&digest), digest, len_bytes, content_type };
-    let mut response = send(&ask.method, &ask.headers, sealed).await.map_err(|error| {
+    let (digest, len_bytes) = (blob.id.digest(), blob.len_bytes);
+    let sealed = Sealed { path: blobs.path(&digest), digest, len_bytes, content_type };
+    let mut response = send(method, headers, sealed).await.map_err(|error| {
         error.log();
         OciError::Store
     })?;
-    let value = HeaderValue::from_str(&digest.to_string()).expect("a digest is plain ASCII");
+    let value = HeaderValue::from_str(named).expect("a digest is plain ASCII");
     response.headers_mut().insert(DIGEST_HEADER, value);
     Ok(response)
 }
 
 /// `GET /v2/<name>/tags/list` (end-8a, 8b): sorted, after `last`, at most `n`.
 fn list_tags(ask: &Ask, name: &RepoName, query: &OciQuery) -> Result<Response, OciError> {
-    let n = match &query.n {
-        None => TAGS_MAX,
-        Some(n) => n.parse::<usize>().map_err(|_| OciError::PageInvalid)?.min(TAGS_MAX),
-    };
     let ns = query.ns.as_deref();
     let mut views = ask.site.views().iter().map(|view| view.named(name.as_str(), ns));
     let repositories = views.find(|named| !named.is_empty()).ok_or(OciError::NameUnknown)?;
@@ -188,12 +256,25 @@ fn list_tags(ask: &Ask, name: &RepoName, query: &OciQuery) -> Result<Response, O
     let mut tags: Vec<&str> = repositories.iter().flat_map(|r| r.tags_after(last)).collect();
     tags.sort_unstable();
     tags.dedup();
+    page_of_tags(name, tags, query)
+}
+
+/// The first `n` of the tags after `last`, and a link to the next page.
+fn page_of_tags(
+    name: &RepoName,
+    mut tags: Vec<&str>,
+    query: &OciQuery,
+) -> Result<Response, OciError> {
+    let n = match &query.n {
+        None => TAGS_MAX,
+        Some(n) => n.parse::<usize>().map_err(|_| OciError::PageInvalid)?.min(TAGS_MAX),
+    };
     let is_cut = 0 < n && n < tags.len();
     tags.truncate(n);
     let body = json!({ "name": name.as_str(), "tags": tags }).to_string();
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     if let (true, Some(last)) = (is_cut, tags.last()) {
-        let ns = ns.map(|ns| format!("&ns={ns}")).unwrap_or_default();
+        let ns = query.ns.as_ref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
         let link = format!("</v2/{}/tags/list?n={n}&last={last}{ns}>; rel=\"next\"", name.as_str());
         if let Ok(link) = HeaderValue::from_str(&link) {
             response.headers_mut().insert(header::LINK, link);

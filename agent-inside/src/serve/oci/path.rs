@@ -6,9 +6,11 @@
 
 use std::fmt;
 
+use gapferry_common::hashing::Sha512;
 use gapferry_proto::{Digest, limits};
 
 use super::OciError;
+use crate::local::Named;
 
 /// What a path below `/v2/` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,9 +30,10 @@ pub enum OciPath {
         repository: RepoName,
         subject: OciDigest,
     },
-    /// Where pushes go, which this server does not take.
+    /// Where pushes go; with an id once they have begun.
     Upload {
         repository: RepoName,
+        id: Option<String>,
     },
 }
 
@@ -45,10 +48,12 @@ pub enum Reference {
     Digest(OciDigest),
 }
 
-/// A well-formed digest. Blobs are named by SHA-256 alone, so no other is ever held.
+/// A well-formed digest. What is carried has SHA-256 alone; what is pushed may have SHA-512; of
+/// others nothing is ever held.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OciDigest {
     Sha256(Digest),
+    Sha512(Sha512),
     Other(String),
 }
 
@@ -71,10 +76,12 @@ impl OciPath {
                 repository: RepoName::parse(name)?,
                 reference: Reference::parse(last)?,
             }),
-            "blobs" if last == "uploads" => Ok(Self::Upload { repository: RepoName::parse(name)? }),
+            "blobs" if last == "uploads" => {
+                Ok(Self::Upload { repository: RepoName::parse(name)?, id: None })
+            }
             "uploads" if name.ends_with("/blobs") => {
-                let name = name.trim_end_matches("/blobs");
-                Ok(Self::Upload { repository: RepoName::parse(name)? })
+                let name = name.strip_suffix("/blobs").unwrap_or_default();
+                Ok(Self::Upload { repository: RepoName::parse(name)?, id: Some(last.to_owned()) })
             }
             "blobs" => Ok(Self::Blob {
                 repository: RepoName::parse(name)?,
@@ -88,12 +95,22 @@ impl OciPath {
             _ => Err(OciError::NoEndpoint),
         }
     }
+
+    pub const fn repository(&self) -> &RepoName {
+        match self {
+            Self::Manifest { repository, .. }
+            | Self::Blob { repository, .. }
+            | Self::Tags { repository }
+            | Self::Referrers { repository, .. }
+            | Self::Upload { repository, .. } => repository,
+        }
+    }
 }
 
 impl RepoName {
     /// Reads a name as distribution-spec v1.1.1, "Pulling manifests", writes it; the first
     /// segment may also be a host with a port.
-    fn parse(name: &str) -> Result<Self, OciError> {
+    pub(super) fn parse(name: &str) -> Result<Self, OciError> {
         let mut segments = name.split('/');
         let first = segments.next().unwrap_or_default();
         let fits = name.len() <= limits::NAME_LEN_BYTES_MAX
@@ -108,7 +125,7 @@ impl RepoName {
 }
 
 impl Reference {
-    fn parse(text: &str) -> Result<Self, OciError> {
+    pub(super) fn parse(text: &str) -> Result<Self, OciError> {
         if text.contains(':') {
             return OciDigest::parse(text).map(Self::Digest);
         }
@@ -125,6 +142,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Tag(tag) => write!(f, ":{tag}"),
             Self::Digest(OciDigest::Sha256(digest)) => write!(f, "@{digest}"),
+            Self::Digest(OciDigest::Sha512(digest)) => write!(f, "@{digest}"),
             Self::Digest(OciDigest::Other(digest)) => write!(f, "@{digest}"),
         }
     }
@@ -137,13 +155,23 @@ impl OciDigest {
         if algorithm == "sha256" {
             return text.parse().map(Self::Sha256).map_err(|_| OciError::DigestInvalid);
         }
-        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if algorithm == "sha512" {
+            return text.parse().map(Self::Sha512).map_err(|_| OciError::DigestInvalid);
+        }
         let fits = text.len() <= limits::NAME_LEN_BYTES_MAX
             && algorithm.split(['+', '.', '_', '-']).all(is_lower_alphanumeric)
             && !encoded.is_empty()
-            && encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b))
-            && (algorithm != "sha512" || (encoded.len() == 128 && encoded.bytes().all(lower_hex)));
+            && encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b));
         if fits { Ok(Self::Other(text.to_owned())) } else { Err(OciError::DigestInvalid) }
+    }
+
+    /// The digest, when what is pushed can have it.
+    pub(super) fn named(&self) -> Option<Named> {
+        match self {
+            Self::Sha256(digest) => Some(Named::Sha256((*digest).into())),
+            Self::Sha512(digest) => Some(Named::Sha512(*digest)),
+            Self::Other(_) => None,
+        }
     }
 }
 
@@ -205,7 +233,9 @@ mod tests {
                 format!("a/blobs/sha512:{}", "0".repeat(128)),
                 OciPath::Blob {
                     repository: repo("a"),
-                    digest: OciDigest::Other(format!("sha512:{}", "0".repeat(128))),
+                    digest: OciDigest::Sha512(
+                        format!("sha512:{}", "0".repeat(128)).parse().unwrap(),
+                    ),
                 },
             ),
             (
@@ -219,8 +249,11 @@ mod tests {
                     subject: OciDigest::Sha256(digest),
                 },
             ),
-            ("a/blobs/uploads/".to_owned(), OciPath::Upload { repository: repo("a") }),
-            ("a/blobs/uploads/17".to_owned(), OciPath::Upload { repository: repo("a") }),
+            ("a/blobs/uploads/".to_owned(), OciPath::Upload { repository: repo("a"), id: None }),
+            (
+                "a/blobs/blobs/uploads/17".to_owned(),
+                OciPath::Upload { repository: repo("a/blobs"), id: Some("17".to_owned()) },
+            ),
         ];
         for (path, expected) in table {
             assert_eq!(OciPath::parse(&path).unwrap(), expected, "{path}");

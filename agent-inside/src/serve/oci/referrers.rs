@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{OciDigest, OciError, OciQuery, RepoName, Repository};
+use crate::local::{Local, Named, Place};
 use crate::serve::site::{BlobPaths, Site};
 use crate::serve::{App, Ask};
 
@@ -33,7 +34,7 @@ pub struct Referrer {
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
     media_type: String,
-    digest: Digest,
+    digest: String,
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact_type: Option<String>,
@@ -72,7 +73,31 @@ pub async fn list(
     let ns = query.ns.clone();
     let find = move || find(&site, &blobs, &name, ns.as_deref(), &subject);
     let found = tokio::task::spawn_blocking(find).await.map_err(|_| OciError::Store)?;
-    let mut descriptors = found?;
+    Ok(answer(found?, query))
+}
+
+/// Lists what refers to `subject` of what was pushed; empty when nothing does, also in a
+/// repository that is not there yet.
+pub async fn list_local(
+    local: Arc<Local>,
+    blobs: BlobPaths,
+    place: Place,
+    subject: Option<Named>,
+    query: &OciQuery,
+) -> Result<Response, OciError> {
+    let find = move || {
+        let manifests = subject.map(|subject| local.referrers(&place, &subject));
+        let read = manifests.unwrap_or_default().into_iter().filter_map(|manifest| {
+            let bytes = read_manifest(&blobs, &manifest.blob.id)?;
+            Some(head(&bytes, &manifest.digest, &manifest.media_type)?.1)
+        });
+        read.collect()
+    };
+    let found = tokio::task::spawn_blocking(find).await.map_err(|_| OciError::Store)?;
+    Ok(answer(found, query))
+}
+
+fn answer(mut descriptors: Vec<Descriptor>, query: &OciQuery) -> Response {
     if let Some(wanted) = &query.artifact_type {
         descriptors.retain(|d| d.artifact_type.as_ref() == Some(wanted));
     }
@@ -82,7 +107,7 @@ pub async fn list(
         let filter = HeaderValue::from_static("artifactType");
         response.headers_mut().insert(FILTERS_HEADER, filter);
     }
-    Ok(response)
+    response
 }
 
 fn find(
@@ -102,7 +127,8 @@ fn find(
     for repository in repositories {
         let referrers = repository.referrers.get_or_init(|| read_all(repository, blobs));
         for referrer in referrers.iter().filter(|referrer| referrer.subject == *subject) {
-            found.entry(referrer.descriptor.digest).or_insert_with(|| referrer.descriptor.clone());
+            let digest = referrer.descriptor.digest.clone();
+            found.entry(digest).or_insert_with(|| referrer.descriptor.clone());
         }
     }
     Ok(found.into_values().collect())
@@ -112,7 +138,7 @@ fn read_all(repository: &Repository, blobs: &BlobPaths) -> Vec<Referrer> {
     let manifests = repository.manifests().iter();
     let read = manifests.filter_map(|(id, manifest)| {
         let bytes = read_manifest(blobs, id)?;
-        referrer(&bytes, id.digest(), &manifest.media_type)
+        referrer(&bytes, &id.to_string(), &manifest.media_type)
     });
     read.collect()
 }
@@ -129,20 +155,24 @@ fn read_manifest(blobs: &BlobPaths, id: &BlobId) -> Option<Vec<u8>> {
 }
 
 /// Reads whether a manifest refers to another.
-fn referrer(bytes: &[u8], digest: Digest, media_type: &str) -> Option<Referrer> {
+fn referrer(bytes: &[u8], digest: &str, media_type: &str) -> Option<Referrer> {
+    let read = head(bytes, digest, media_type)?;
+    let subject = read.0?.parse().ok()?;
+    Some(Referrer { subject, descriptor: read.1 })
+}
+
+/// A manifest as a list of referrers shows it, with the digest of its subject.
+fn head(bytes: &[u8], digest: &str, media_type: &str) -> Option<(Option<String>, Descriptor)> {
     let head: Head = serde_json::from_slice(bytes).ok()?;
-    let subject = head.subject?.digest.parse().ok()?;
     let config = head.config.and_then(|config| config.media_type);
-    Some(Referrer {
-        subject,
-        descriptor: Descriptor {
-            media_type: media_type.to_owned(),
-            digest,
-            size: bytes.len() as u64,
-            artifact_type: head.artifact_type.filter(|t| !t.is_empty()).or(config),
-            annotations: head.annotations.unwrap_or_default(),
-        },
-    })
+    let descriptor = Descriptor {
+        media_type: media_type.to_owned(),
+        digest: digest.to_owned(),
+        size: bytes.len() as u64,
+        artifact_type: head.artifact_type.filter(|t| !t.is_empty()).or(config),
+        annotations: head.annotations.unwrap_or_default(),
+    };
+    Some((head.subject.map(|subject| subject.digest), descriptor))
 }
 
 #[cfg(test)]
@@ -153,8 +183,8 @@ mod tests {
     fn a_manifest_with_a_subject_is_a_referrer_of_its_artifact_type_else_of_its_config() {
         let subject = Digest::of(b"image");
         let of = |json: String| {
-            let digest = Digest::of(json.as_bytes());
-            referrer(json.as_bytes(), digest, "m").map(|r| (r.subject, r.descriptor.artifact_type))
+            let digest = Digest::of(json.as_bytes()).to_string();
+            referrer(json.as_bytes(), &digest, "m").map(|r| (r.subject, r.descriptor.artifact_type))
         };
         let config = format!(r#""config":{{"mediaType":"c","digest":"{subject}"}}"#);
         let named = format!(r#""subject":{{"mediaType":"m","digest":"{subject}"}}"#);

@@ -1,0 +1,325 @@
+//! Changes of the local space: each document durable before what builds on it.
+//!
+//! Whatever changes documents holds [`Local::changing`] from its first look to its last write;
+//! readers see a change once it is on disk.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use gapferry_common::durable;
+use gapferry_common::hashing::Sha512;
+use gapferry_common::store::PutError;
+use gapferry_proto::{BlobId, BlobRef, FORMAT, limits};
+
+use super::books::Full;
+use super::documents::{
+    self, AliasDocument, BlobDocument, ManifestDocument, Repository, TagDocument,
+};
+use super::manifest::{self, Need};
+use super::uploads::Taken;
+use super::{Local, LocalError, ManifestName, Named, Place, Pushed, check_name};
+
+impl Local {
+    /// Ends an upload: what arrived becomes a blob of the repository if it has that digest, and
+    /// is nothing otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn finish(
+        &self,
+        place: &Place,
+        user: &str,
+        taken: Taken,
+        named: &Named,
+    ) -> Result<(), LocalError> {
+        let mut arriving = taken.end();
+        let upload = arriving.take_upload();
+        let id = match named {
+            Named::Sha256(id) => *id,
+            Named::Sha512(sha512) if upload.sha512()? == *sha512 => upload.digest().0.into(),
+            Named::Sha512(_) => return Err(LocalError::OtherDigest(*named)),
+        };
+        let blob = upload.finish(id).map_err(|error| match error {
+            PutError::OtherBlob { .. } => LocalError::OtherDigest(*named),
+            PutError::Durable(error) => error.into(),
+        })?;
+        let _changing = self.changing();
+        self.remember_alias(named, id)?;
+        self.add_blob(place, user, blob, |new| arriving.settle(new))
+    }
+
+    /// Gives a repository a blob that the store holds already.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn mount(&self, place: &Place, user: &str, blob: BlobRef) -> Result<(), LocalError> {
+        check_name(place)?;
+        let _changing = self.changing();
+        self.store.touch(blob.id)?;
+        self.add_blob(place, user, blob, |new| match new {
+            Some(blob) => self.books.hold(place.at, blob),
+            None => Ok(()),
+        })
+    }
+
+    fn add_blob(
+        &self,
+        place: &Place,
+        user: &str,
+        blob: BlobRef,
+        count: impl FnOnce(Option<BlobRef>) -> Result<(), Full>,
+    ) -> Result<(), LocalError> {
+        let is_held = self.held().repositories.get(&place.repository).is_some_and(|repository| {
+            repository.blobs.get(&blob.id).is_some_and(|held| held.len_bytes == blob.len_bytes)
+        });
+        count((!is_held).then_some(blob))?;
+        if is_held {
+            return Ok(());
+        }
+        let BlobRef { id, len_bytes } = blob;
+        let document = BlobDocument { format: FORMAT, len_bytes, by: user.to_owned() };
+        let written = documents::write(&self.places.blob(&place.repository, id), &document);
+        written.inspect_err(|_| self.books.drop_blob(place.at, id))?;
+        let mut held = self.held_mut();
+        let repository = held.repositories.entry(place.repository.clone()).or_default();
+        repository.blobs.insert(id, document);
+        Ok(())
+    }
+
+    /// Remembers by which blob a SHA-512 is answered, before anything is named by it.
+    fn remember_alias(&self, named: &Named, id: BlobId) -> Result<(), LocalError> {
+        let Named::Sha512(sha512) = named else { return Ok(()) };
+        if self.held().aliases.get(sha512) != Some(&id) {
+            let document = AliasDocument { format: FORMAT, sha256: id };
+            documents::write(&self.places.alias(sha512), &document)?;
+            self.held_mut().aliases.insert(*sha512, id);
+        }
+        Ok(())
+    }
+
+    /// Takes a manifest whose blobs are there, and has its tags lead to it.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn put_manifest(
+        &self,
+        place: &Place,
+        user: &str,
+        bytes: &[u8],
+        content_type: Option<&str>,
+        name: ManifestName,
+    ) -> Result<Pushed, LocalError> {
+        check_name(place)?;
+        let id = BlobId::of(bytes);
+        let (digest, tags) = match name {
+            ManifestName::Tag(tag) => (Named::from(id), vec![tag]),
+            ManifestName::Digest(named, tags) => (named, tags),
+        };
+        if digest != Named::from(id) && digest != Named::Sha512(Sha512::of(bytes)) {
+            return Err(LocalError::OtherDigest(digest));
+        }
+        let manifest = manifest::read(bytes, content_type)?;
+        let _changing = self.changing();
+        let needs = self.needs(place, &manifest.needs)?;
+        self.check_tags(place, &tags)?;
+        let mut upload = self.store.upload()?;
+        upload.write_all(bytes).map_err(durable::at("write", "a manifest".into()))?;
+        let blob = upload.finish(id).map_err(|error| match error {
+            PutError::OtherBlob { .. } => LocalError::OtherDigest(digest),
+            PutError::Durable(error) => error.into(),
+        })?;
+        self.remember_alias(&digest, id)?;
+        let document = ManifestDocument {
+            format: FORMAT,
+            digest: digest.to_string(),
+            media_type: manifest.media_type,
+            len_bytes: blob.len_bytes,
+            subject: manifest.subject.map(|subject| subject.to_string()),
+            needs,
+            by: user.to_owned(),
+        };
+        self.add_manifest(place, blob, document)?;
+        for tag in tags {
+            self.add_tag(place, user, id, &digest, tag)?;
+        }
+        Ok(Pushed { digest, subject: manifest.subject })
+    }
+
+    /// What a manifest leads to, as far as it is held. All of it must be, but for what lies
+    /// elsewhere by its nature and below prefixes that allow it.
+    fn needs(&self, place: &Place, needs: &[Need]) -> Result<Vec<BlobRef>, LocalError> {
+        let may_lack = self.prefixes.all()[place.at].allow_missing;
+        let mut found = BTreeSet::new();
+        for need in needs {
+            let blob = self.blob(place, &need.named);
+            let blob = blob.or_else(|| Some(self.manifest(place, &need.named)?.blob));
+            match blob {
+                Some(BlobRef { len_bytes, .. }) if len_bytes != need.len_bytes => {
+                    let (named, said) = (need.named, need.len_bytes);
+                    return Err(LocalError::NeedLength { named, said, found: len_bytes });
+                }
+                Some(blob) => {
+                    found.insert(blob);
+                }
+                None if may_lack || need.is_elsewhere => {}
+                None => return Err(LocalError::NeedUnknown(need.named)),
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn check_tags(&self, place: &Place, tags: &[String]) -> Result<(), LocalError> {
+        let held = self.held();
+        let repository = held.repositories.get(&place.repository);
+        let count = repository.map_or(0, |repository| repository.tags.len());
+        if tags.len() + count <= limits::TAGS_MAX { Ok(()) } else { Err(LocalError::TooManyTags) }
+    }
+
+    fn add_manifest(
+        &self,
+        place: &Place,
+        blob: BlobRef,
+        document: ManifestDocument,
+    ) -> Result<(), LocalError> {
+        let name = &place.repository;
+        let known =
+            self.held().repositories.get(name).and_then(|r| r.manifests.get(&blob.id).cloned());
+        if known.as_ref() == Some(&document) {
+            return Ok(());
+        }
+        if known.is_none() {
+            self.books.hold(place.at, blob)?;
+        }
+        let written = documents::write(&self.places.manifest(name, blob.id), &document);
+        if known.is_none() && written.is_err() {
+            self.books.drop_blob(place.at, blob.id);
+        }
+        written?;
+        let mut held = self.held_mut();
+        held.repositories.entry(name.clone()).or_default().manifests.insert(blob.id, document);
+        Ok(())
+    }
+
+    fn add_tag(
+        &self,
+        place: &Place,
+        user: &str,
+        manifest: BlobId,
+        digest: &Named,
+        tag: String,
+    ) -> Result<(), LocalError> {
+        let name = &place.repository;
+        let is_new =
+            self.held().repositories.get(name).is_none_or(|held| !held.tags.contains_key(&tag));
+        if is_new {
+            self.books.hold_document(place.at)?;
+        }
+        let (digest, by) = (digest.to_string(), user.to_owned());
+        let document = TagDocument { format: FORMAT, manifest, digest, by };
+        let written = documents::write(&self.places.tag(name, &tag), &document);
+        if is_new && written.is_err() {
+            self.books.drop_document(place.at);
+        }
+        written?;
+        self.held_mut().repositories.entry(name.clone()).or_default().tags.insert(tag, document);
+        Ok(())
+    }
+
+    /// Forgets a tag; its manifest stays.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError::ManifestUnknown`].
+    pub fn delete_tag(&self, place: &Place, tag: &str) -> Result<(), LocalError> {
+        let _changing = self.changing();
+        self.remove_tag(place, tag)
+    }
+
+    fn remove_tag(&self, place: &Place, tag: &str) -> Result<(), LocalError> {
+        let name = &place.repository;
+        if self.held().repositories.get(name).is_none_or(|held| !held.tags.contains_key(tag)) {
+            return Err(LocalError::ManifestUnknown);
+        }
+        documents::remove(&self.places.tag(name, tag))?;
+        self.forget(place, |repository| drop(repository.tags.remove(tag)));
+        self.books.drop_document(place.at);
+        Ok(())
+    }
+
+    /// Forgets a manifest, and before it the tags that lead to it.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError::ManifestUnknown`].
+    pub fn delete_manifest(&self, place: &Place, named: &Named) -> Result<(), LocalError> {
+        let _changing = self.changing();
+        let name = &place.repository;
+        let held = self.held();
+        let id = held.resolve(named).ok_or(LocalError::ManifestUnknown)?;
+        let repository =
+            held.repositories.get(name).filter(|held| held.manifests.contains_key(&id));
+        let tags = repository.ok_or(LocalError::ManifestUnknown)?.tags.iter();
+        let leading = tags.filter(|(_, document)| document.manifest == id);
+        let tags: Vec<String> = leading.map(|(tag, _)| tag.clone()).collect();
+        drop(held);
+        for tag in tags {
+            self.remove_tag(place, &tag)?;
+        }
+        documents::remove(&self.places.manifest(name, id))?;
+        self.forget(place, |repository| drop(repository.manifests.remove(&id)));
+        self.books.drop_blob(place.at, id);
+        self.drop_aliases(id)
+    }
+
+    /// Forgets a blob. Its bytes leave with the next sweep, if nothing else needs them.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError::BlobUnknown`], [`LocalError::BlobNeeded`].
+    pub fn delete_blob(&self, place: &Place, named: &Named) -> Result<(), LocalError> {
+        let _changing = self.changing();
+        let name = &place.repository;
+        let held = self.held();
+        let id = held.resolve(named).ok_or(LocalError::BlobUnknown)?;
+        let repository = held.repositories.get(name).filter(|held| held.blobs.contains_key(&id));
+        let mut manifests = repository.ok_or(LocalError::BlobUnknown)?.manifests.values();
+        if manifests.any(|manifest| manifest.needs.iter().any(|need| need.id == id)) {
+            return Err(LocalError::BlobNeeded);
+        }
+        drop(held);
+        documents::remove(&self.places.blob(name, id))?;
+        self.forget(place, |repository| drop(repository.blobs.remove(&id)));
+        self.books.drop_blob(place.at, id);
+        self.drop_aliases(id)
+    }
+
+    fn forget(&self, place: &Place, forget: impl FnOnce(&mut Repository)) {
+        let mut held = self.held_mut();
+        let Some(repository) = held.repositories.get_mut(&place.repository) else { return };
+        forget(repository);
+        if repository.is_empty() {
+            held.repositories.remove(&place.repository);
+        }
+    }
+
+    /// Forgets the SHA-512 of what no repository holds any more.
+    fn drop_aliases(&self, id: BlobId) -> Result<(), LocalError> {
+        let held = self.held();
+        let mut repositories = held.repositories.values();
+        if repositories.any(|held| held.blobs.contains_key(&id) || held.manifests.contains_key(&id))
+        {
+            return Ok(());
+        }
+        let names: Vec<Sha512> =
+            held.aliases.iter().filter(|(_, of)| **of == id).map(|(name, _)| *name).collect();
+        drop(held);
+        for sha512 in names {
+            documents::remove(&self.places.alias(&sha512))?;
+            self.held_mut().aliases.remove(&sha512);
+        }
+        Ok(())
+    }
+}
