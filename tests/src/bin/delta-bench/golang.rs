@@ -75,7 +75,7 @@ impl Program {
     fn build(&self, folder: &Path, target: &Path) -> anyhow::Result<()> {
         let module = folder.join("module");
         let copied = self.downloaded(folder)?;
-        run(command("cp", &["-r", "--no-preserve=mode"]).arg(copied).arg(&module))?;
+        run(command("cp", ["-r", "--no-preserve=mode"]).arg(copied).arg(&module))?;
         let package = self.package.strip_prefix(self.module).context("a package of the module")?;
         let mut go = go(self.toolchain, &["build", "-ldflags", "-s -w", "-o"]);
         run(go.current_dir(&module).arg(target).arg(format!(".{package}"))).map(drop)
