@@ -345,3 +345,6 @@ fn broken(broken: &Break) -> Missing {
         ..tree_row(broken.from, &format!("{}→{}", broken.from, broken.to))
     }
 }
+
+#[cfg(test)]
+mod tests;
