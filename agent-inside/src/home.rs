@@ -144,11 +144,6 @@ impl Home {
         &self.config.push.prefixes
     }
 
-    /// Where the passwords of users lie, as htpasswd writes them.
-    pub fn users(&self) -> Utf8PathBuf {
-        self.root.join("state/users")
-    }
-
     /// Where packs of an export wait while they are checked.
     pub fn staging(&self, export: &ExportId) -> Utf8PathBuf {
         self.root.join("staging").join(export.as_str())

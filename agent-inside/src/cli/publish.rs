@@ -9,15 +9,20 @@ use gapferry_common::{
     audit::Audit,
     cli::{Global, human_bytes},
     exit::{Ended, Exit},
+    store::Store,
 };
-use gapferry_proto::{Facts, Kind};
+use gapferry_proto::{Facts, Kind, Snapshot};
 use serde_json::{Value, json};
 
 use crate::{
     cli::import::repository_key,
     generation::{Current, Generation, State, StateError},
     home::Home,
-    publish_to::{self, Destination, Edition, How, Report, Shown},
+    publish::{
+        Held as _, pypi,
+        wheel::{self, METADATA},
+    },
+    publish_to::{self, Content, Destination, Document, Edition, How, Report, Shown},
 };
 
 /// Most lines of a list on a terminal; `-o json` has all.
@@ -71,8 +76,9 @@ pub fn run(args: &PublishArgs, home: &Home, global: &Global) -> anyhow::Result<E
     let Some(current) = state.current()? else {
         return Err(Ended::new(Exit::Usage, "nothing was imported yet").into());
     };
-    let edition = edition(&state, &current, repository_key(home)?.public_armoured()?)?;
     let store = home.store()?;
+    let key = repository_key(home)?.public_armoured()?;
+    let edition = edition(&state, &store, &current, key)?;
     let audit = Audit::of(home.root());
     if !how.dry_run {
         let facts = json!({"to": to.shown(), "sequence": edition.sequence});
@@ -110,10 +116,16 @@ fn check_kinds(to: &Destination, only: &BTreeSet<Kind>) -> anyhow::Result<()> {
     }
 }
 
-fn edition(state: &State, current: &Current, key: String) -> anyhow::Result<Edition> {
+fn edition(
+    state: &State,
+    store: &Store,
+    current: &Current,
+    key: String,
+) -> anyhow::Result<Edition> {
     let others = state.generations()?.into_iter().filter(|g| g.sequence != current.generation);
     let kept = others.map(|generation| shown(state, &generation)).collect::<Result<_, _>>()?;
-    let now = shown(state, &state.generation(current.generation)?)?;
+    let mut now = shown(state, &state.generation(current.generation)?)?;
+    now.documents.extend(wheel_metadata(&now.snapshot, store)?);
     let is_signed =
         |facts: &Facts| matches!(facts, Facts::Deb(_) | Facts::Rpm(_) | Facts::YumDocument(_));
     let has_heads = now.snapshot.artifacts().any(|artifact| is_signed(&artifact.facts));
@@ -144,6 +156,22 @@ fn shown(state: &State, generation: &Generation) -> anyhow::Result<Shown> {
     let snapshot = snapshot.ok_or(StateError::NoGeneration(sequence))?;
     let documents = publish_to::read_documents(&state.documents(sequence))?;
     Ok(Shown { snapshot, documents })
+}
+
+/// What the wheels of a snapshot say of themselves: the pages of the index name it, and `serve`
+/// reads it as it is asked for.
+fn wheel_metadata(snapshot: &Snapshot, store: &Store) -> anyhow::Result<Vec<Document>> {
+    let mut documents = Vec::new();
+    for artifact in snapshot.artifacts() {
+        let Facts::Pypi(facts) = &artifact.facts else { continue };
+        let id = artifact.blobs[0].id;
+        let wheel = store.open(id).with_context(|| format!("cannot read {}", artifact.name))?;
+        if let Some(metadata) = wheel::metadata(&wheel) {
+            let name = format!("{}{METADATA}", pypi::address(facts));
+            documents.push(Document { name, content: Content::of(metadata) });
+        }
+    }
+    Ok(documents)
 }
 
 fn bar(global: &Global) -> indicatif::ProgressBar {

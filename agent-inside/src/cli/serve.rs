@@ -122,7 +122,11 @@ fn names(configured: &[String]) -> Vec<String> {
 fn auth(home: &Home, is_tls: bool) -> anyhow::Result<Arc<Auth>> {
     let rules = &home.config().access;
     let path = users::path(home.root());
-    let auth = Auth::open(path, Access::new(rules), home.site().as_str())?;
+    let mut access = Access::new(rules);
+    if !home.push_prefixes().is_empty() {
+        access = access.asking_at_registry();
+    }
+    let auth = Auth::open(path, access, home.site().as_str())?;
     if auth.has_users() && !is_tls {
         tracing::warn!("there are users and no TLS: their passwords can be read on the network");
     }

@@ -44,7 +44,7 @@ pub use folder::FolderError;
 pub use http::PushError;
 pub use images::ShipmentError;
 pub use tally::Report;
-pub use tree::{Edition, Shown};
+pub use tree::{Content, Document, Edition, Shown};
 
 use dest::RegistryPlace;
 use files::{FileServer, Files};

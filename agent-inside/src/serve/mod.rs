@@ -54,7 +54,6 @@ use gapferry_proto::want::Want;
 use gapferry_proto::{Kind, SiteName};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::users::UserName;
 pub use auth::{Access, Auth};
 pub use error::ServeError;
 pub use front::Front;
@@ -144,9 +143,6 @@ pub struct Ask {
     headers: HeaderMap,
     query: Option<String>,
     client: Option<IpAddr>,
-    /// Who the request is from, once a password proved it.
-    #[expect(dead_code, reason = "for pushes")]
-    user: Option<UserName>,
     site: Arc<Site>,
 }
 
@@ -159,7 +155,6 @@ impl FromRequestParts<Arc<App>> for Ask {
             headers: parts.headers.clone(),
             query: parts.uri.query().map(str::to_owned),
             client: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()),
-            user: parts.extensions.get().cloned(),
             site: app.site.load_full().ok_or(ServeError::NothingImported)?,
         })
     }

@@ -73,6 +73,7 @@ fn held() -> Vec<Artifact> {
             version: "1.19.3".to_owned(),
             app_version: None,
             filename: path("cilium-1.19.3.tgz"),
+            metadata: None,
         }),
     ];
     facts.into_iter().map(artifact).collect()

@@ -77,7 +77,6 @@ impl Access {
     /// Has `/v2/` itself ask for a login, as it must where pushes are taken: docker and skopeo
     /// send a password only to a registry that asked for one there.
     #[must_use]
-    #[cfg_attr(not(test), expect(dead_code, reason = "for pushes"))]
     pub const fn asking_at_registry(mut self) -> Self {
         self.login_at_registry = true;
         self
