@@ -229,6 +229,9 @@ impl Local {
 
     /// Where a repository lies in this space, if its name is below a prefix.
     pub fn place(&self, repository: &str) -> Option<Place> {
+        if !repository.split('/').all(rules::is_part) {
+            return None;
+        }
         let at = self.prefixes.position(repository)?;
         Some(Place { repository: repository.to_owned(), at })
     }

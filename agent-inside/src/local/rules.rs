@@ -83,7 +83,8 @@ impl Prefixes {
 
 /// A part of a name between slashes, or a host with its port: safe as the name of a folder, and
 /// never one of our own, which begin with an underscore.
-fn is_part(part: &str) -> bool {
+/// Whether a part of a name can be a folder of the local space: neither dots nor `_tags`.
+pub(super) fn is_part(part: &str) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-:".contains(&b);
     let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     part.bytes().all(fits) && ends(part.bytes().next()) && ends(part.bytes().next_back())

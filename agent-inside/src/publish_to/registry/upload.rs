@@ -165,7 +165,7 @@ async fn resumed(
     content: &Content,
     breaks: u32,
 ) -> Result<(Url, u64), Failed> {
-    let response = repository.send(&Ask::new(Method::GET, url)).await.map_err(Failed::lasting)?;
+    let response = once(repository, &Ask::new(Method::GET, url)).await?;
     let held = response.headers().get(header::RANGE).and_then(|value| value.to_str().ok());
     let held = held.and_then(held_bytes).filter(|held| *held <= content.len_bytes);
     match held {

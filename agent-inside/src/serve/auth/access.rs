@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode_str;
+use url::form_urlencoded;
 
 use crate::settings::{AccessRule, Readers};
 use crate::users::UserName;
@@ -120,19 +121,18 @@ impl Access {
         }
         if is_registry(name[0]) {
             readings.push(path(None, &name[1..]));
-        } else {
-            let named = self.registries.iter();
-            readings.extend(named.map(|registry| path(Some(Cow::Borrowed(registry)), name)));
         }
+        // Also a name that begins like a registry may be one without it: `my.group/app`.
+        let named = self.registries.iter();
+        readings.extend(named.map(|registry| path(Some(Cow::Borrowed(registry)), name)));
         readings
     }
 }
 
-/// The registries that `?ns=` names.
+/// The registries that `?ns=` names, read as the routes read it.
 fn namespaces(query: Option<&str>) -> impl Iterator<Item = String> {
-    let pairs = query.unwrap_or_default().split('&');
-    let values = pairs.filter_map(|pair| pair.split_once('=').filter(|(key, _)| *key == "ns"));
-    values.map(|(_, value)| decode(value).into_owned())
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.filter(|(key, _)| key == "ns").map(|(_, value)| value.into_owned())
 }
 
 /// Whether the first part of an image's name is a registry, as Docker decides it.
@@ -240,6 +240,21 @@ mod tests {
         assert_eq!(verdicts(&asking, "/v2/"), expected);
         assert_eq!(verdicts(&asking, "/v2"), expected);
         assert_eq!(verdicts(&asking, "/v2/x/tags/list"), OPEN);
+    }
+
+    #[test]
+    fn no_spelling_of_a_registry_leads_around_its_rule() {
+        let access = access(&[("/v2/r.example/secret/", Some("a")), ("/v2/apps/", Some("a"))]);
+        for path in [
+            "/v2/secret/x/manifests/1",
+            "/v2/secret/x/manifests/1?ns=r.example",
+            "/v2/secret/x/manifests/1?%6es=r.example",
+            "/v2/x/manifests/1?%6es=apps",
+        ] {
+            assert_eq!(verdicts(&access, path), FOR_A, "{path}");
+        }
+        let dotted = self::access(&[("/v2/r.example/my.group/", Some("a"))]);
+        assert_eq!(verdicts(&dotted, "/v2/my.group/app/manifests/1"), FOR_A);
     }
 
     #[test]

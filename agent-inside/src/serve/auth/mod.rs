@@ -128,6 +128,11 @@ impl Auth {
         self.users.load().hash(user.as_str()).is_some()
     }
 
+    /// Whether `user` may read at a path, as [`Access::verdict`] has it.
+    pub fn may_read(&self, path: &str, user: Option<&UserName>) -> bool {
+        self.access.verdict(path, None, user) == Verdict::Permitted
+    }
+
     /// Reads the users again if their file changed. A file that cannot be read leaves them as
     /// they were.
     pub fn reload(&self) {

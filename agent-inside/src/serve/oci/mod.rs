@@ -114,8 +114,12 @@ fn refuse(app: &App, ask: Result<Ask, ServeError>, error: OciError) -> Response 
 }
 
 fn query(uri: &Uri) -> Result<OciQuery, OciError> {
-    let query = Query::try_from_uri(uri).map_err(|_| OciError::QueryInvalid)?;
-    Ok(query.0)
+    let query: Query<OciQuery> = Query::try_from_uri(uri).map_err(|_| OciError::QueryInvalid)?;
+    // A registry is one part of a name, and is judged as one.
+    match query.0.ns.as_deref().is_some_and(|ns| ns.contains('/')) {
+        true => Err(OciError::QueryInvalid),
+        false => Ok(query.0),
+    }
 }
 
 /// Answers from the generations.

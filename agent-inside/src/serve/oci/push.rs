@@ -23,6 +23,7 @@ use super::path::{OciDigest, OciPath, Reference, RepoName};
 use super::{DIGEST_HEADER, OciError, OciQuery, manifest_type, page_of_tags, send_blob};
 use super::{NAMESPACE_HEADER, referrers};
 use crate::local::{Local, LocalError, ManifestName, Named, Place, Taken};
+use crate::serve::auth::Auth;
 use crate::serve::site::{BlobPaths, Site};
 use crate::users::UserName;
 
@@ -56,6 +57,8 @@ struct Asked<'a> {
     headers: &'a HeaderMap,
     /// Who sends it, as [`crate::serve::auth`] found; none without a login.
     user: Option<&'a UserName>,
+    /// Who may read what; none where nothing judges, as in tests of the routes alone.
+    auth: Option<&'a Arc<Auth>>,
     /// The generations, whose blobs may be taken over; none before the first import.
     site: Option<&'a Site>,
 }
@@ -80,7 +83,10 @@ impl Push {
         let name = path.repository().as_str();
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         match ns {
-            Some(ns) if Some(ns) != host => self.local.place(&format!("{ns}/{name}")),
+            Some(ns) if Some(ns) != host => {
+                let name = RepoName::parse(&format!("{ns}/{name}")).ok()?;
+                self.local.place(name.as_str())
+            }
             _ => self.local.place(name),
         }
     }
@@ -99,8 +105,9 @@ impl Push {
         let mut body = body.into_data_stream();
         let name = path.repository().clone();
         let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
-        let user = parts.extensions.get::<UserName>();
-        let asked = Asked { place, name, method, uri, headers, user, site };
+        let (user, auth) =
+            (parts.extensions.get::<UserName>(), parts.extensions.get::<Arc<Auth>>());
+        let asked = Asked { place, name, method, uri, headers, user, auth, site };
         let answer = match (&path, method.as_str()) {
             (OciPath::Upload { .. }, _) | (_, "PUT" | "DELETE") => {
                 self.change(&asked, path, &mut body).await
@@ -383,9 +390,13 @@ impl Asked<'_> {
         format!("/v2/{}/blobs/uploads/{id}", self.place.repository)
     }
 
-    /// A blob of a carried repository.
+    /// A blob of a carried repository that this user may read.
     fn carried(&self, named: &Named, from: &RepoName) -> Option<BlobRef> {
         let Named::Sha256(id) = *named else { return None };
+        let path = format!("/v2/{}", from.as_str());
+        if self.auth.is_some_and(|auth| !auth.may_read(&path, self.user)) {
+            return None;
+        }
         let mut repositories =
             self.site?.views().iter().flat_map(|view| view.named(from.as_str(), None));
         let len_bytes = repositories.find_map(|repository| repository.blob(&id))?;

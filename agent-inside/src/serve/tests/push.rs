@@ -436,3 +436,22 @@ async fn a_body_that_breaks_off_leaves_what_came_for_the_client_to_go_on_from() 
     let last = site.push("PUT", &format!("{path}?digest={}", digest(b"abcdef")), "def").await;
     assert_eq!(last.status, 201);
 }
+
+#[tokio::test]
+async fn no_namespace_leads_out_of_the_local_space_or_into_another_name() {
+    let site = pushable(1 << 20);
+    let content = b"stray";
+    for ns in ["apps/../../generations", "apps/..", "apps/.", "apps/_tags", "apps/team"] {
+        let ns = ns.replace('/', "%2F");
+        let path = format!("/v2/x/blobs/uploads/?ns={ns}&digest={}", digest(content));
+        let answer = site.push("POST", &path, &content[..]).await;
+        assert_eq!(answer.status, 400, "{ns}: {answer:?}");
+    }
+    for ns in ["..", ".", "apps%00"] {
+        let path = format!("/v2/x/blobs/uploads/?ns={ns}&digest={}", digest(content));
+        let answer = site.push("POST", &path, &content[..]).await;
+        assert!((400..500).contains(&answer.status), "{ns}: {answer:?}");
+    }
+    assert!(!site.root().join("state/generations").exists());
+    assert!(!site.root().join("generations").exists());
+}
