@@ -60,7 +60,7 @@ async fn serve(args: &ServeArgs, home: &Home, global: &Global) -> anyhow::Result
         listeners.push(Listening { socket, tls });
     }
     let state = State::of(home.root());
-    let app = Arc::new(match push(home, &state)? {
+    let app = Arc::new(match push(home, &state, &auth)? {
         Some(push) => app(home, ca)?.with_push(push),
         None => app(home, ca)?,
     });
@@ -140,7 +140,7 @@ fn auth(home: &Home, is_tls: bool) -> anyhow::Result<Arc<Auth>> {
 }
 
 /// What takes pushes, when something may be pushed.
-fn push(home: &Home, state: &State) -> anyhow::Result<Option<Push>> {
+fn push(home: &Home, state: &State, auth: &Arc<Auth>) -> anyhow::Result<Option<Push>> {
     let prefixes = home.push_prefixes();
     if prefixes.is_empty() {
         return Ok(None);
@@ -158,7 +158,7 @@ fn push(home: &Home, state: &State) -> anyhow::Result<Option<Push>> {
         }
     }
     let local = Local::open(local::folder(home.root()), home.store()?, prefixes.clone())?;
-    Ok(Some(Push::new(Arc::new(local))))
+    Ok(Some(Push::new(Arc::new(local), Arc::clone(auth))))
 }
 
 fn app(home: &Home, ca: Option<String>) -> anyhow::Result<App> {

@@ -227,7 +227,8 @@ impl Local {
         })
     }
 
-    /// Where a repository lies in this space, if its name is below a prefix.
+    /// Where a repository lies in this space, if its name is below a prefix and each part of it
+    /// can be a folder.
     pub fn place(&self, repository: &str) -> Option<Place> {
         if !repository.split('/').all(rules::is_part) {
             return None;

@@ -210,3 +210,14 @@ fn a_damaged_document_keeps_no_other_away_and_a_second_server_out() {
     assert!(local.blob(&place(&local), &sha256(b"layer")).is_some());
     assert_eq!(Places::below(folder(&home.root)).read().unwrap().damaged, [broken]);
 }
+
+#[test]
+fn no_name_that_could_not_be_a_folder_of_its_own_lies_in_the_space() {
+    let home = Home::new();
+    let local = home.open(1 << 20);
+    for name in ["apps/../../generations/x", "apps/./x", "apps//x", "apps/_tags/x", "apps/x/", "x"]
+    {
+        assert!(local.place(name).is_none(), "{name}");
+    }
+    assert_eq!(local.place("apps/team/x_y").unwrap().repository, "apps/team/x_y");
+}

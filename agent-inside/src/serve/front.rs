@@ -66,7 +66,6 @@ impl Front {
             }
         }
         let user = request.extensions().get().cloned();
-        request.extensions_mut().insert(Arc::clone(&self.auth));
         request.extensions_mut().insert(ConnectInfo(peer.address));
         request.extensions_mut().insert(Scheme(if peer.is_tls { "https" } else { "http" }));
         let Ok(mut response) = self.router.clone().oneshot(request).await;

@@ -8,11 +8,12 @@ use gapferry_proto::limits;
 use super::*;
 use crate::local::{self, Local, Prefix, Prefixes};
 use crate::serve::oci::Push;
+use crate::settings::{AccessRule, Readers};
 use crate::users::UserName;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// A site at which `ci` may push below `apps/`.
+/// A site at which `ci` may push below `apps/`, and `eve` alone may read `r.example/secret`.
 fn pushable(quota: u64) -> TestSite {
     let site = TestSite::empty();
     let prefix = Prefix {
@@ -30,7 +31,10 @@ fn pushable(quota: u64) -> TestSite {
         BlobPaths::new(site.root().to_owned()),
         Box::new(NotedWants(Arc::clone(&site.wants))),
     );
-    let app = app.with_push(Push::new(Arc::new(local)));
+    let readers = Readers::Users(vec!["eve".parse().unwrap()]);
+    let rule = AccessRule { path: "/v2/r.example/secret/".to_owned(), readers };
+    let auth = Auth::open(site.root().join("users"), Access::new(&[rule]), "prod").unwrap();
+    let app = app.with_push(Push::new(Arc::new(local), Arc::new(auth)));
     TestSite { app: Arc::new(app), ..site }
 }
 
@@ -356,11 +360,15 @@ async fn one_blob_is_uploaded_many_times_at_once() {
 }
 
 #[tokio::test]
-async fn a_blob_is_mounted_from_what_its_user_may_push_to_or_from_what_is_carried() {
+async fn a_blob_is_mounted_from_what_its_user_may_push_to_or_from_what_is_carried_and_readable() {
     let site = pushable(1 << 20);
     site.put(b"layer");
     site.put(b"{}");
-    site.switch(&[&[fixture::image("r.example/base", "1", b"{}", &[b"layer"])]]);
+    site.put(b"hidden");
+    site.switch(&[&[
+        fixture::image("r.example/base", "1", b"{}", &[b"layer"]),
+        fixture::image("r.example/secret", "1", b"{}", &[b"hidden"]),
+    ]]);
     site.push_blob("apps/y", b"own").await;
     let mount = |content: &[u8], from: &str| {
         format!("/v2/apps/x/blobs/uploads/?mount={}{from}", digest(content))
@@ -372,6 +380,8 @@ async fn a_blob_is_mounted_from_what_its_user_may_push_to_or_from_what_is_carrie
         (b"layer", "&from=r.example%2Fbase", 201),
         (b"layer", "", 201),
         (b"none", "&from=base", 202),
+        (b"hidden", "&from=r.example%2Fsecret", 202),
+        (b"hidden", "&from=secret", 202),
     ] {
         let answer = site.push("POST", &mount(content, from), "").await;
         assert_eq!(answer.status, status, "{from}");
