@@ -24,6 +24,7 @@ pub mod pack;
 pub mod patch;
 pub mod peel;
 pub mod rebuild;
+pub mod rpm;
 pub mod scratch;
 pub mod seal;
 pub mod store;

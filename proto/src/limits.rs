@@ -203,6 +203,13 @@ pub const WHEEL_DIRECTORY_LEN_BYTES_MAX: u64 = 64 << 20;
 /// distributions, and wheels of a server without ranges; one is held at a time.
 pub const PYPI_WHOLE_LEN_BYTES_MAX: u64 = 256 << 20;
 
+/// Most entries of an rpm package's header, as rpm has it: 2^16. Real ones have about a hundred.
+pub const RPM_HEADER_ENTRIES_MAX: u64 = 1 << 16;
+
+/// Longest store of an rpm package's header, in bytes: 64 MiB, twenty times that of a package of
+/// 50,000 files.
+pub const RPM_HEADER_STORE_LEN_BYTES_MAX: u64 = 64 << 20;
+
 /// Longest plain form of groups, modules or advisories of a yum repository, in bytes: 256 MiB.
 /// One at a time is in memory while they are joined; the advisories of Fedora have some 60 MiB.
 pub const YUM_DOCUMENT_PLAIN_LEN_BYTES_MAX: u64 = 256 << 20;

@@ -3,17 +3,14 @@
 //! In:   the bytes of a package.
 //! Out:  [`Header`]; or nothing when they are no package. `filelists.xml` and `other.xml` are
 //!       made of it, so that neither has to cross the gap.
-//! Pure. Every offset and count is checked against what is there.
-//!
-//! Layout: "RPM V4 package file format"; the tags: `rpmtag.h`.
+//! Pure.
 
-/// Longest header that is read, in bytes: 256 MiB, rpm's own bound.
-const HEADER_LEN_BYTES_MAX: usize = 256 << 20;
-const LEAD_LEN_BYTES: usize = 96;
-const HEADER_MAGIC: &[u8] = b"\x8e\xad\xe8\x01";
+use gapferry_common::rpm;
+
 /// Changes that `other.xml` keeps of each package, as `createrepo_c` does.
 const CHANGES_MAX: usize = 10;
 
+/// Tags of rpm's `rpmtag.h`.
 const FILE_MODES: u32 = 1030;
 const FILE_FLAGS: u32 = 1037;
 const CHANGE_TIME: u32 = 1080;
@@ -22,11 +19,6 @@ const CHANGE_TEXT: u32 = 1082;
 const DIR_INDEXES: u32 = 1116;
 const BASE_NAMES: u32 = 1117;
 const DIR_NAMES: u32 = 1118;
-
-const TYPE_INT16: u32 = 3;
-const TYPE_INT32: u32 = 4;
-const TYPE_STRING: u32 = 6;
-const TYPE_STRINGS: u32 = 8;
 
 /// What a file of a package is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,18 +48,14 @@ pub struct Header {
 
 /// Reads the header of a package.
 pub fn read(package: &[u8]) -> Option<Header> {
-    if !package.starts_with(b"\xed\xab\xee\xdb") {
-        return None;
-    }
-    let signature = Table::at(package, LEAD_LEN_BYTES)?;
-    let table = Table::at(package, signature.end.checked_next_multiple_of(8)?)?;
-    Some(Header { files: files(&table), changes: changes(&table) })
+    let header = rpm::Header::of_package(package).ok()?;
+    Some(Header { files: files(&header), changes: changes(&header) })
 }
 
-fn files(table: &Table<'_>) -> Vec<(String, Sort)> {
-    let folders = table.texts(DIR_NAMES);
-    let (modes, flags) = (table.numbers(FILE_MODES), table.numbers(FILE_FLAGS));
-    let places = table.numbers(DIR_INDEXES);
+fn files(header: &rpm::Header) -> Vec<(String, Sort)> {
+    let folders = texts(header, DIR_NAMES);
+    let (modes, flags) = (numbers(header, FILE_MODES), numbers(header, FILE_FLAGS));
+    let places = numbers(header, DIR_INDEXES);
     let of = |(at, name): (usize, String)| {
         let folder = folders.get(usize::try_from(*places.get(at)?).ok()?)?;
         let is_folder = modes.get(at).is_some_and(|mode| mode & 0o170_000 == 0o040_000);
@@ -79,82 +67,36 @@ fn files(table: &Table<'_>) -> Vec<(String, Sort)> {
         };
         Some((format!("{folder}{name}"), sort))
     };
-    table.texts(BASE_NAMES).into_iter().enumerate().filter_map(of).collect()
+    texts(header, BASE_NAMES).into_iter().enumerate().filter_map(of).collect()
 }
 
-fn changes(table: &Table<'_>) -> Vec<Change> {
-    let (names, texts) = (table.texts(CHANGE_NAME), table.texts(CHANGE_TEXT));
-    let changes = table.numbers(CHANGE_TIME).into_iter().zip(names).zip(texts);
+fn changes(header: &rpm::Header) -> Vec<Change> {
+    let (names, texts) = (texts(header, CHANGE_NAME), texts(header, CHANGE_TEXT));
+    let changes = numbers(header, CHANGE_TIME).into_iter().zip(names).zip(texts);
     let changes = changes.map(|((second, author), text)| Change { author, second, text });
     let mut changes: Vec<_> = changes.take(CHANGES_MAX).collect();
     changes.reverse();
     changes
 }
 
-/// A header as it lies in the package: entries of 16 bytes, then what they point to.
-struct Table<'a> {
-    entries: &'a [u8],
-    store: &'a [u8],
-    end: usize,
+/// The numbers of a tag; a tag that is damaged has none.
+fn numbers(header: &rpm::Header, tag: u32) -> Vec<u32> {
+    header.numbers(tag).map(Iterator::collect).unwrap_or_default()
 }
 
-impl<'a> Table<'a> {
-    fn at(package: &'a [u8], at: usize) -> Option<Self> {
-        let intro = package.get(at..at.checked_add(16)?)?;
-        if !intro.starts_with(HEADER_MAGIC) {
-            return None;
-        }
-        let count = usize::try_from(number(intro, 8)?).ok()?;
-        let len_bytes = usize::try_from(number(intro, 12)?).ok()?;
-        let store_at = (at + 16).checked_add(count.checked_mul(16)?)?;
-        let end = store_at.checked_add(len_bytes)?;
-        if HEADER_LEN_BYTES_MAX < end - at {
-            return None;
-        }
-        let entries = package.get(at + 16..store_at)?;
-        Some(Self { entries, store: package.get(store_at..end)?, end })
-    }
-
-    /// Type, count and bytes of what a tag points to; the bytes go on to the end of the store.
-    fn find(&self, tag: u32) -> Option<(u32, usize, &'a [u8])> {
-        let entry = self.entries.chunks_exact(16).find(|entry| number(entry, 0) == Some(tag))?;
-        let offset = usize::try_from(number(entry, 8)?).ok()?;
-        let count = usize::try_from(number(entry, 12)?).ok()?;
-        Some((number(entry, 4)?, count, self.store.get(offset..)?))
-    }
-
-    /// The numbers of a tag, as many as are there.
-    fn numbers(&self, tag: u32) -> Vec<u32> {
-        match self.find(tag) {
-            Some((TYPE_INT32, count, bytes)) => {
-                bytes.chunks_exact(4).take(count).filter_map(|four| number(four, 0)).collect()
-            }
-            Some((TYPE_INT16, count, bytes)) => {
-                let two = |two: &[u8]| Some(u32::from(u16::from_be_bytes(*two.first_chunk()?)));
-                bytes.chunks_exact(2).take(count).filter_map(two).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// The texts of a tag, as many as are there; each ends with a zero.
-    fn texts(&self, tag: u32) -> Vec<String> {
-        let Some((TYPE_STRING | TYPE_STRINGS, count, bytes)) = self.find(tag) else {
-            return Vec::new();
-        };
-        let Some(last) = bytes.iter().rposition(|&byte| byte == 0) else { return Vec::new() };
-        let texts = bytes[..last].split(|&byte| byte == 0).take(count);
-        texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
-    }
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+/// The texts of a tag; a tag that is damaged has none.
+fn texts(header: &rpm::Header, tag: u32) -> Vec<String> {
+    let Ok(texts) = header.texts(tag) else { return Vec::new() };
+    texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
 }
 
 #[cfg(test)]
 pub mod tests {
     use super::*;
+
+    const TYPE_INT16: u32 = 3;
+    const TYPE_INT32: u32 = 4;
+    const TYPE_STRINGS: u32 = 8;
 
     /// A header of these tags, each with its type, count and bytes.
     fn table(tags: &[(u32, u32, usize, &[u8])]) -> Vec<u8> {
@@ -166,13 +108,14 @@ pub mod tests {
             );
             store.extend(*bytes);
         }
-        [HEADER_MAGIC, &[0; 4], &be(tags.len()), &be(store.len()), &entries, &store].concat()
+        [b"\x8e\xad\xe8\x01", &[0; 4], &be(tags.len()), &be(store.len()), &entries[..], &store]
+            .concat()
     }
 
     /// A package with a file, a folder and a ghost, and two changes.
     pub fn package() -> Vec<u8> {
         let mut bytes = b"\xed\xab\xee\xdb".to_vec();
-        bytes.resize(LEAD_LEN_BYTES, 0);
+        bytes.resize(96, 0);
         bytes.extend(table(&[(1000, TYPE_INT32, 1, &[0; 4]), (62, 7, 1, b"x")]));
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         bytes.extend(table(&[
