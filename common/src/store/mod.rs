@@ -133,6 +133,18 @@ impl Store {
         Ok(durable::rename(file, &path)?)
     }
 
+    /// Gives a file the name that its bytes hash to.
+    fn name(&self, file: DurableFile, expected: BlobId) -> Result<BlobRef, PutError> {
+        let (digest, len_bytes) = file.digest();
+        if digest != expected.digest() {
+            return Err(PutError::OtherBlob { expected, actual: digest.into() });
+        }
+        let path = self.path(expected);
+        durable::create_folders(path.parent().expect("a blob lies in a folder"))?;
+        file.finish(&path)?;
+        Ok(BlobRef { id: expected, len_bytes })
+    }
+
     /// Whether the blob is held and hashes to its name. Reads it whole.
     ///
     /// # Errors
@@ -186,13 +198,7 @@ impl BlobWriter<'_> {
     ///
     /// [`PutError::OtherBlob`]: nothing is stored.
     pub fn finish(self, expected: BlobId) -> Result<(), PutError> {
-        let (digest, _) = self.file.digest();
-        if digest != expected.digest() {
-            return Err(PutError::OtherBlob { expected, actual: digest.into() });
-        }
-        let path = self.store.path(expected);
-        durable::create_folders(path.parent().expect("a blob lies in a folder"))?;
-        Ok(self.file.finish(&path)?)
+        self.store.name(self.file, expected).map(drop)
     }
 }
 
