@@ -1,10 +1,12 @@
 //! How a registry asks who is there: the challenges of a `WWW-Authenticate`.
 //!
-//! In:   the header's value.
-//! Out:  the ways in that we know.
+//! In:   the header's value; what a token server answers.
+//! Out:  the ways in that we know; the token.
 //! Pure: text only.
 
 use std::collections::HashMap;
+
+use serde::Deserialize;
 
 /// One way in that a registry offers (RFC 9110, section 11.6.1; distribution token spec).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +34,19 @@ pub fn parse_challenges(header: &str) -> Vec<Challenge> {
     let mut known: Vec<_> = found.into_iter().filter_map(known_challenge).collect();
     known.sort_by_key(|challenge| matches!(challenge, Challenge::Basic));
     known
+}
+
+/// What a token server answers (distribution token spec, "Token Response Fields").
+#[derive(Deserialize)]
+struct TokenDocument {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// The token of a token server's answer, under either of its names.
+pub fn parse_token(bytes: &[u8]) -> Option<String> {
+    let document: TokenDocument = serde_json::from_slice(bytes).ok()?;
+    document.token.or(document.access_token).filter(|token| !token.is_empty())
 }
 
 fn known_challenge((scheme, mut values): (String, HashMap<String, String>)) -> Option<Challenge> {

@@ -8,12 +8,11 @@
 use std::collections::HashMap;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
-use gapferry_common::challenge::{Challenge, parse_challenges};
+use gapferry_common::challenge::{Challenge, parse_challenges, parse_token};
 use reqwest::{
     Method, Response, StatusCode,
     header::{self, HeaderValue},
 };
-use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -29,13 +28,6 @@ pub struct Gate {
     base: Url,
     /// By scope; under [`BASIC`] what is shown for each.
     held: Mutex<HashMap<String, HeaderValue>>,
-}
-
-/// What a token server answers.
-#[derive(Deserialize)]
-struct TokenDocument {
-    token: Option<String>,
-    access_token: Option<String>,
 }
 
 impl Gate {
@@ -174,13 +166,11 @@ async fn token(
     }
     let url = shown(response.url());
     let no_token = || PushError::Answer { url: url.clone(), what: "it holds no token" };
-    parse_token(&Client::read(response, ANSWER_LEN_BYTES_MAX).await?).ok_or_else(no_token)
+    bearer_of(&Client::read(response, ANSWER_LEN_BYTES_MAX).await?).ok_or_else(no_token)
 }
 
-fn parse_token(bytes: &[u8]) -> Option<HeaderValue> {
-    let document: TokenDocument = serde_json::from_slice(bytes).ok()?;
-    let token = document.token.or(document.access_token).filter(|token| !token.is_empty())?;
-    let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+fn bearer_of(bytes: &[u8]) -> Option<HeaderValue> {
+    let mut header = HeaderValue::try_from(format!("Bearer {}", parse_token(bytes)?)).ok()?;
     header.set_sensitive(true);
     Some(header)
 }
@@ -215,12 +205,12 @@ mod tests {
     #[test]
     fn a_token_is_read_under_both_names_and_marked_secret() {
         for json in [r#"{"token":"t"}"#, r#"{"access_token":"t"}"#] {
-            let header = parse_token(json.as_bytes()).unwrap();
+            let header = bearer_of(json.as_bytes()).unwrap();
             assert_eq!(header.to_str().unwrap(), "Bearer t");
             assert!(header.is_sensitive());
         }
         for bad in ["{}", r#"{"token":""}"#, "<html>"] {
-            assert_eq!(parse_token(bad.as_bytes()), None, "{bad}");
+            assert_eq!(bearer_of(bad.as_bytes()), None, "{bad}");
         }
     }
 }

@@ -8,10 +8,9 @@
 use std::collections::HashMap;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
-use gapferry_common::challenge::{Challenge, parse_challenges};
+use gapferry_common::challenge::{Challenge, parse_challenges, parse_token};
 use gapferry_proto::limits;
 use reqwest::header::HeaderValue;
-use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -48,13 +47,6 @@ pub struct Tokens {
     lookup: Lookup,
     /// By the URL of the repository.
     held: Mutex<HashMap<Url, HeaderValue>>,
-}
-
-/// What a token server answers.
-#[derive(Deserialize)]
-struct TokenDocument {
-    token: Option<String>,
-    access_token: Option<String>,
 }
 
 impl Tokens {
@@ -189,13 +181,11 @@ async fn token(
         .get_with(&ask, limits::REGISTRY_TOKEN_LEN_BYTES_MAX)
         .await
         .map_err(|source| AuthError::Token { registry: registry.to_owned(), source })?;
-    parse_token(&document.bytes).ok_or_else(|| AuthError::NoToken { realm: Redacted::of(realm) })
+    bearer_of(&document.bytes).ok_or_else(|| AuthError::NoToken { realm: Redacted::of(realm) })
 }
 
-fn parse_token(bytes: &[u8]) -> Option<HeaderValue> {
-    let document: TokenDocument = serde_json::from_slice(bytes).ok()?;
-    let token = document.token.or(document.access_token).filter(|token| !token.is_empty())?;
-    let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+fn bearer_of(bytes: &[u8]) -> Option<HeaderValue> {
+    let mut header = HeaderValue::try_from(format!("Bearer {}", parse_token(bytes)?)).ok()?;
     header.set_sensitive(true);
     Some(header)
 }
@@ -212,12 +202,12 @@ mod tests {
     #[test]
     fn a_token_is_read_under_both_names_and_marked_secret() {
         for json in [r#"{"token":"t"}"#, r#"{"access_token":"t"}"#] {
-            let header = parse_token(json.as_bytes()).unwrap();
+            let header = bearer_of(json.as_bytes()).unwrap();
             assert_eq!(header.to_str().unwrap(), "Bearer t");
             assert!(header.is_sensitive());
         }
         for bad in ["{}", r#"{"token":""}"#, r#"{"token":"a\nb"}"#, "<html>"] {
-            assert_eq!(parse_token(bad.as_bytes()), None, "{bad}");
+            assert_eq!(bearer_of(bad.as_bytes()), None, "{bad}");
         }
     }
 
