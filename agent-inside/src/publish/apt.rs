@@ -184,11 +184,8 @@ pub fn release(
     date: Timestamp,
 ) -> Result<BTreeMap<SafePath, String>, PublishError> {
     let mut releases = BTreeMap::new();
-    for (path, bytes) in documents {
-        let Some(folder) = path.as_str().strip_suffix(UNDATED).filter(|f| f.ends_with('/')) else {
-            continue;
-        };
-        let text = std::str::from_utf8(bytes).ok().and_then(|text| dated(text, date));
+    for (path, folder, text) in super::undated(documents, UNDATED) {
+        let text = text.and_then(|text| dated(text, date));
         let text = text.ok_or_else(|| PublishError::Document(path.clone()))?;
         releases.insert(self::path(&format!("{folder}Release")), text);
     }

@@ -132,6 +132,18 @@ pub fn heads(
     Ok(heads)
 }
 
+/// The heads called `name` among `documents` that wait for their date: each with its folder, which
+/// ends with a slash, and its text, if it is text.
+fn undated<'a>(
+    documents: &'a BTreeMap<SafePath, Vec<u8>>,
+    name: &'static str,
+) -> impl Iterator<Item = (&'a SafePath, &'a str, Option<&'a str>)> {
+    documents.iter().filter_map(move |(path, bytes)| {
+        let folder = path.as_str().strip_suffix(name).filter(|folder| folder.ends_with('/'))?;
+        Some((path, folder, std::str::from_utf8(bytes).ok()))
+    })
+}
+
 /// A path of our own making; what goes into it was checked before.
 fn path(text: &str) -> SafePath {
     text.parse().expect("it is made of checked names, which are short enough")

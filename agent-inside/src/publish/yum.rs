@@ -311,13 +311,9 @@ pub fn repomd(
     date: Timestamp,
 ) -> Result<BTreeMap<SafePath, String>, PublishError> {
     let mut heads = BTreeMap::new();
-    for (place, bytes) in documents {
-        let Some(folder) = place.as_str().strip_suffix(UNDATED).filter(|f| f.ends_with('/')) else {
-            continue;
-        };
-        let wrong = || PublishError::Document(place.clone());
-        let text = std::str::from_utf8(bytes).map_err(|_| wrong())?;
-        listed(text).ok_or_else(wrong)?;
+    for (place, folder, text) in super::undated(documents, UNDATED) {
+        let ours = text.filter(|text| listed(text).is_some());
+        let text = ours.ok_or_else(|| PublishError::Document(place.clone()))?;
         let second = date.as_second();
         let text = text
             .replace(NO_REVISION, &format!("<revision>{second}</revision>"))
