@@ -5,12 +5,14 @@
 //! Never: a user, a password or the value of a query in an error or a log.
 
 mod access;
+mod answer;
 mod credentials;
 mod download;
 mod error;
 mod headers;
 mod network;
 mod redact;
+mod redirects;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ pub mod upstream;
 
 use std::{collections::HashMap, fmt, ops::Range, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use gapferry_proto::{Digest, limits};
 use reqwest::{
     Method, Response, StatusCode,
@@ -39,14 +41,12 @@ pub use self::{
     redact::Redacted,
 };
 use self::{
+    answer::Answer,
     credentials::Credentials,
     headers::{content_length, content_range, media_type, range_header},
     network::Mirrors,
     retry::{Failed, Retry, Waits},
 };
-
-/// Most redirects followed for one request, as browsers do.
-const REDIRECTS_MAX: usize = 10;
 
 /// A client that all sources share; cheap to clone.
 #[derive(Clone)]
@@ -112,16 +112,6 @@ pub struct Measured {
     pub sha512: [u8; 64],
 }
 
-/// A response whose body is not read yet, with its place among the requests to its host.
-struct Answer {
-    response: Response,
-    /// What was asked, after mirrors, for errors.
-    redacted: Redacted,
-    /// The files of the certificate that was presented, for errors.
-    presented: Option<Arc<str>>,
-    _place: OwnedSemaphorePermit,
-}
-
 impl Http {
     /// Makes the client: system proxies, the system's certificates and those the environment
     /// names, netrc.
@@ -135,7 +125,7 @@ impl Http {
 
     fn with_credentials(network: &Network, credentials: Credentials) -> Result<Self, NetworkError> {
         let client = client_builder(network)
-            .redirect(redirect::Policy::custom(follow))
+            .redirect(redirect::Policy::custom(redirects::follow))
             .tls_certs_merge(network::environment_certificates()?)
             .build()
             .map_err(|e| NetworkError::Client { source: e.without_url() })?;
@@ -433,44 +423,6 @@ impl Http {
     }
 }
 
-impl Answer {
-    /// This response, when its status is one of success.
-    fn successful(self) -> Result<Self, Failed> {
-        let status = self.response.status();
-        if status.is_success() {
-            return Ok(self);
-        }
-        // 400 is how nginx refuses a certificate, 403 how others do.
-        if let (Some(what), 400 | 403) = (&self.presented, status.as_u16()) {
-            let (what, status) = (Arc::clone(what), status.as_u16());
-            let url = self.redacted;
-            return Err(Failed::lasting(HttpError::Certificate { url, status, what }));
-        }
-        Err(Failed::status(self.redacted, status, self.response.headers()))
-    }
-
-    /// The whole body, of at most `max` bytes.
-    async fn body(mut self, max: u64) -> Result<Bytes, Failed> {
-        let too_long = |url: &Redacted| HttpError::TooLong { url: url.clone(), max };
-        if content_length(self.response.headers()).is_some_and(|len_bytes| max < len_bytes) {
-            return Err(Failed::lasting(too_long(&self.redacted)));
-        }
-        let mut body = BytesMut::new();
-        while let Some(piece) = self.piece().await? {
-            if max < (body.len() + piece.len()) as u64 {
-                return Err(Failed::lasting(too_long(&self.redacted)));
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body.freeze())
-    }
-
-    /// The next piece of the body.
-    async fn piece(&mut self) -> Result<Option<Bytes>, Failed> {
-        self.response.chunk().await.map_err(|e| Failed::body(self.redacted.clone(), e))
-    }
-}
-
 /// What all clients have in common.
 fn client_builder(network: &Network) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
@@ -478,31 +430,6 @@ fn client_builder(network: &Network) -> reqwest::ClientBuilder {
         .connect_timeout(Duration::from_millis(network.connect_timeout_ms))
         .read_timeout(Duration::from_millis(network.read_timeout_ms))
         .referer(false)
-}
-
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    match check_redirect(attempt.previous(), attempt.url()) {
-        Ok(()) => attempt.follow(),
-        Err(rule) => attempt.error(rule),
-    }
-}
-
-/// Decides whether a redirect is followed: at most [`REDIRECTS_MAX`], never out of TLS, and for a
-/// registry's list of referrers only to such a list. A registry that has none may redirect to a
-/// page for people, which is slow to say that it is not what was asked for.
-fn check_redirect(previous: &[Url], next: &Url) -> Result<(), &'static str> {
-    if REDIRECTS_MAX < previous.len() {
-        return Err("more than 10 redirects");
-    }
-    let from_tls = previous.last().is_some_and(|url| url.scheme() == "https");
-    if from_tls && next.scheme() != "https" {
-        return Err("a redirect from https to plain http");
-    }
-    let is_list = |url: &Url| url.path().starts_with("/v2/") && url.path().contains("/referrers/");
-    if previous.last().is_some_and(is_list) && !is_list(next) {
-        return Err("a redirect from a list of referrers to something else");
-    }
-    Ok(())
 }
 
 impl fmt::Debug for Http {

@@ -16,7 +16,10 @@ use reqwest::{
 };
 use url::Url;
 
-use super::{Http, basic, check_redirect, client_builder, follow};
+use super::{
+    Http, basic, client_builder,
+    redirects::{check_redirect, follow},
+};
 
 /// Longest file of certificates or of a key, in bytes: 1 MiB. An entitlement of Red Hat has some
 /// 10 KiB, a bundle of all authorities 250.

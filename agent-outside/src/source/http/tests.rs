@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use gapferry_proto::{BlobId, BlobRef};
 
 use super::{
+    redirects::check_redirect,
     upstream::{Seen, Upstream, broken, chunked, client, ranged},
     *,
 };
