@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Read},
+    net::TcpListener,
     os::unix::process::ExitStatusExt as _,
     process::{Child, Command, Stdio},
     thread::{self, JoinHandle},
@@ -102,6 +103,17 @@ impl Running {
             .map(|reader| reader.join().expect("a reader does not panic"));
         Finished { exit_code, stdout, stderr, seconds, peak_memory_bytes }
     }
+}
+
+/// A port of this machine that was free a moment ago, for servers that cannot be asked which one
+/// they got.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 /// Reads a pipe to its end on a thread.

@@ -7,7 +7,6 @@
 use std::{
     fs,
     io::{self, Write as _},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -71,7 +70,7 @@ impl Tls {
         make(folder.path(), "ca", "server", "server");
         make(folder.path(), "ca", "client", "client");
         make(folder.path(), "other", "stranger", "client");
-        let [guarded, open] = [free_port(), free_port()];
+        let [guarded, open] = [process::free_port(), process::free_port()];
         fs::write(folder.path().join("nginx.conf"), settings(folder.path(), guarded, open))
             .expect("a file can be written");
         let mut nginx = Command::new(find("nginx").expect("looked for before"));
@@ -162,10 +161,4 @@ fn openssl(folder: &Path, args: &[&str]) {
     let mut openssl = Command::new(find("openssl").expect("looked for before"));
     let done = process::run(openssl.args(args).current_dir(folder));
     assert_eq!(done.exit_code, 0, "openssl {args:?}: {}", done.stderr);
-}
-
-/// nginx cannot be asked which port it got, so one that was free a moment ago must do.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -157,7 +156,7 @@ impl Other {
         let path = find(program)?;
         let folder = site.path(program);
         fs::create_dir_all(&folder).expect("a folder can be made");
-        let port = free_port();
+        let port = process::free_port();
         let settings = format!(
             "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
              storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:{port}}}\n",
@@ -199,10 +198,4 @@ impl Drop for Other {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Registries cannot be asked which port they got, so one that was free a moment ago must do.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }

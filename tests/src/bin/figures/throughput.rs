@@ -122,7 +122,7 @@ struct Nginx {
 
 impl Nginx {
     fn start(folder: &Path, sendfile: &'static str) -> Self {
-        let port = free_port();
+        let port = process::free_port();
         let dir = folder.display();
         let settings = format!(
             "daemon off; master_process off; pid {dir}/pid-{sendfile}; error_log stderr;\n\
@@ -155,10 +155,4 @@ impl Drop for Nginx {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// nginx cannot be asked which port it got, so one that was free a moment ago must do.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }
