@@ -125,12 +125,7 @@ impl Local {
         let _changing = self.changing();
         let needs = self.needs(place, &manifest.needs)?;
         self.check_tags(place, &tags)?;
-        let mut upload = self.store.upload()?;
-        upload.write_all(bytes).map_err(durable::at("write", "a manifest".into()))?;
-        let blob = upload.finish(id).map_err(|error| match error {
-            PutError::OtherBlob { .. } => LocalError::OtherDigest(digest),
-            PutError::Durable(error) => error.into(),
-        })?;
+        let blob = self.store_manifest(place, id, bytes)?;
         self.remember_alias(&digest, id)?;
         let document = ManifestDocument {
             format: FORMAT,
@@ -146,6 +141,34 @@ impl Local {
             self.add_tag(place, user, id, &digest, tag)?;
         }
         Ok(Pushed { digest, subject: manifest.subject })
+    }
+
+    /// Stores the bytes of a manifest, for which there must be room: nothing counts later what a
+    /// full prefix refuses.
+    fn store_manifest(
+        &self,
+        place: &Place,
+        id: BlobId,
+        bytes: &[u8],
+    ) -> Result<BlobRef, LocalError> {
+        let len_bytes = bytes.len() as u64;
+        let repository = &place.repository;
+        let is_known =
+            self.held().repositories.get(repository).is_some_and(|r| r.manifests.contains_key(&id));
+        let room = if is_known { 0 } else { len_bytes };
+        self.books.reserve(place.at, room)?;
+        let stored = self.write_blob(id, bytes);
+        self.books.release(place.at, room);
+        stored
+    }
+
+    fn write_blob(&self, id: BlobId, bytes: &[u8]) -> Result<BlobRef, LocalError> {
+        let mut upload = self.store.upload()?;
+        upload.write_all(bytes).map_err(durable::at("write", "a manifest".into()))?;
+        upload.finish(id).map_err(|error| match error {
+            PutError::OtherBlob { expected, .. } => LocalError::OtherDigest(expected.into()),
+            PutError::Durable(error) => error.into(),
+        })
     }
 
     /// What a manifest leads to, as far as it is held. All of it must be, but for what lies

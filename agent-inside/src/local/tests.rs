@@ -143,6 +143,13 @@ fn a_full_quota_and_a_wrong_digest_leave_nothing() {
     assert_eq!(home.store.blobs().count(), 0);
     push(&local, b"layer", &sha256(b"layer")).unwrap();
     assert_eq!(local.books.used(0), (limits::PUSHED_DOCUMENT_LEN_BYTES + 5, 0));
+    let layer = format!(r#"{{"mediaType":"m","digest":"{}","size":5}}"#, sha256(b"layer"));
+    let of_layers = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{IMAGE}","config":{layer},"layers":[{layer}]}}"#
+    );
+    let refused = put(&local, of_layers.as_bytes(), "1");
+    assert!(matches!(refused, Err(LocalError::Full(_))), "{refused:?}");
+    assert_eq!(home.store.blobs().count(), 1, "the manifest stayed in the store");
 }
 
 #[test]
