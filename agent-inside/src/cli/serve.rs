@@ -8,7 +8,7 @@ use gapferry_common::{
     cli::Global,
     exit::{Ended, Exit},
 };
-use gapferry_proto::want::Want;
+use gapferry_proto::{Sequence, Snapshot, want::Want};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -17,7 +17,7 @@ use crate::{
     cli::import::repository_key,
     generation::{Current, State, StateError},
     home::Home,
-    local::{self, Local, Overlap},
+    local::{self, Local, Overlap, Prefixes},
     publish,
     serve::{
         self, Access, Activation, App, Auth, BlobPaths, Front, Generation, Listening, Push, Site,
@@ -64,10 +64,11 @@ async fn serve(args: &ServeArgs, home: &Home, global: &Global) -> anyhow::Result
         Some(push) => app(home, ca)?.with_push(push),
         None => app(home, ca)?,
     });
-    let shown = show(&app, &state, None)?;
+    let prefixes = home.push_prefixes().clone();
+    let shown = show(&app, &state, &prefixes, None)?;
     global.print(&json!({"listening": urls}), || format!("Listening on {}", urls.join(", ")));
     let front = Front::new(Arc::clone(&app), Arc::clone(&auth), home.config().aliases.clone());
-    let following = tokio::spawn(follow(Followed { app, auth, tls, state }, shown));
+    let following = tokio::spawn(follow(Followed { app, auth, tls, state, prefixes }, shown));
     serve::run(front, listeners, ended()).await;
     following.abort();
     Ok(Exit::Done)
@@ -147,18 +148,25 @@ fn push(home: &Home, state: &State, auth: &Arc<Auth>) -> anyhow::Result<Option<P
     }
     for generation in state.generations()? {
         let Some(snapshot) = state.snapshot(generation.snapshot)? else { continue };
-        let names = publish::oci::repositories(&snapshot);
-        if let Some(Overlap { prefix, repository }) = prefixes.overlap(names) {
-            let what = format!(
-                "config.toml lets users push below {prefix}, but generation {} carries \
-                 {repository}; choose another prefix",
-                generation.sequence
-            );
-            return Err(Ended::new(Exit::Usage, what).into());
-        }
+        check_overlap(prefixes, generation.sequence, &snapshot)?;
     }
     let local = Local::open(local::folder(home.root()), home.store()?, prefixes.clone())?;
     Ok(Some(Push::new(Arc::new(local), Arc::clone(auth))))
+}
+
+/// Refuses a generation that carries names to which users push.
+fn check_overlap(
+    prefixes: &Prefixes,
+    sequence: Sequence,
+    snapshot: &Snapshot,
+) -> anyhow::Result<()> {
+    let names = publish::oci::repositories(snapshot);
+    let Some(Overlap { prefix, repository }) = prefixes.overlap(names) else { return Ok(()) };
+    let what = format!(
+        "config.toml lets users push below {prefix}, but generation {sequence} carries \
+         {repository}; choose another prefix"
+    );
+    Err(Ended::new(Exit::Usage, what).into())
 }
 
 fn app(home: &Home, ca: Option<String>) -> anyhow::Result<App> {
@@ -194,6 +202,7 @@ struct Followed {
     auth: Arc<Auth>,
     tls: Option<Arc<Tls>>,
     state: State,
+    prefixes: Prefixes,
 }
 
 impl Followed {
@@ -202,7 +211,7 @@ impl Followed {
         if let Some(tls) = &self.tls {
             tls.reload();
         }
-        show(&self.app, &self.state, shown)
+        show(&self.app, &self.state, &self.prefixes, shown)
     }
 }
 
@@ -227,10 +236,18 @@ async fn follow(followed: Followed, mut shown: Option<Current>) {
 }
 
 /// Shows the current generation unless it is shown already; what is shown now.
-fn show(app: &App, state: &State, shown: Option<&Current>) -> anyhow::Result<Option<Current>> {
+fn show(
+    app: &App,
+    state: &State,
+    prefixes: &Prefixes,
+    shown: Option<&Current>,
+) -> anyhow::Result<Option<Current>> {
     let current = state.current()?;
     if let Some(current) = current.as_ref().filter(|current| Some(*current) != shown) {
-        app.switch(Site::new(activation(state, current)?)?);
+        let activation = activation(state, current)?;
+        // An import looks at the prefixes when it begins; they may be others by now.
+        check_overlap(prefixes, activation.current.sequence, &activation.current.snapshot)?;
+        app.switch(Site::new(activation)?);
         tracing::info!(generation = %current.generation, "switched");
     }
     Ok(current)

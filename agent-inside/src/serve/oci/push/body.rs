@@ -15,7 +15,7 @@ use super::blocking;
 use crate::local::{LocalError, Taken};
 use crate::serve::oci::OciError;
 
-/// How long a client may pause in the middle of a body.
+/// How long a client may pause in the middle of a blob, and take for a whole manifest.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// How much of an upload is gathered before it is written, in bytes.
@@ -74,26 +74,27 @@ async fn write(mut taken: Taken, pieces: Vec<Bytes>) -> Result<Taken, OciError> 
     Ok(written.await??)
 }
 
-/// The whole body of a manifest.
+/// The whole body of a manifest, which must not take longer than [`PAUSE`]: others wait for the
+/// memory that it is read into.
 pub async fn whole(headers: &HeaderMap, body: &mut BodyDataStream) -> Result<Vec<u8>, OciError> {
     let max = limits::OCI_MANIFEST_LEN_BYTES_MAX;
     let too_large = || OciError::TooLarge(format!("a manifest has at most {max} bytes"));
     if content_length(headers).is_some_and(|len_bytes| max < len_bytes) {
         return Err(too_large());
     }
-    let mut whole = Vec::new();
-    loop {
-        match tokio::time::timeout(PAUSE, body.next()).await {
-            Ok(None) => return Ok(whole),
-            Ok(Some(Ok(bytes))) if (whole.len() + bytes.len()) as u64 <= max => {
-                whole.extend_from_slice(&bytes);
+    let broke_off = || OciError::ManifestInvalid("the body broke off".to_owned());
+    let reading = async {
+        let mut whole = Vec::new();
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes.map_err(|_| broke_off())?;
+            if max < (whole.len() + bytes.len()) as u64 {
+                return Err(too_large());
             }
-            Ok(Some(Ok(_))) => return Err(too_large()),
-            Ok(Some(Err(_))) | Err(_) => {
-                return Err(OciError::ManifestInvalid("the body broke off".to_owned()));
-            }
+            whole.extend_from_slice(&bytes);
         }
-    }
+        Ok(whole)
+    };
+    tokio::time::timeout(PAUSE, reading).await.unwrap_or_else(|_| Err(broke_off()))
 }
 
 /// Reads some of what is not wanted.
