@@ -250,7 +250,12 @@ fn is_generation(name: &str) -> bool {
     let mut parts = name.splitn(3, '-');
     let [sequence, activation] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
     let is_kinds = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'+');
-    is_number(sequence) && is_number(activation) && parts.next().is_none_or(is_kinds)
+    let is_mark = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_rest = |text: &str| match text.split_once('-') {
+        Some((mark, kinds)) => is_mark(mark) && is_kinds(kinds),
+        None => is_mark(text) || is_kinds(text),
+    };
+    is_number(sequence) && is_number(activation) && parts.next().is_none_or(is_rest)
 }
 
 /// Lays files into the folder of one generation.

@@ -35,7 +35,7 @@ mod web;
 use std::collections::BTreeSet;
 
 use gapferry_common::store::Store;
-use gapferry_proto::{Kind, Sequence};
+use gapferry_proto::{Digest, Kind};
 use indicatif::ProgressBar;
 
 pub use content::read_documents;
@@ -125,7 +125,7 @@ fn lay(
     how: &How,
     tally: &Tally,
 ) -> Result<(), PublishToError> {
-    let name = folder_name(edition.sequence, edition.activation, &how.only);
+    let name = folder_name(edition, &how.only);
     let Some(folder) = Folder::open(path, how.dry_run)? else {
         folder::note_all(items, tally);
         return Ok(());
@@ -137,11 +137,16 @@ fn lay(
     Ok(())
 }
 
-/// The name of a generation's folder: `<sequence>-<activation>`, and the kinds when not all.
-fn folder_name(sequence: Sequence, activation: u64, only: &BTreeSet<Kind>) -> String {
+/// The name of a generation's folder: `<sequence>-<activation>-<12 hex digits>`, and the kinds when
+/// not all. The digits are of the snapshot and the signed heads, so that another site, or a home
+/// that was made anew, never lays its files among these.
+fn folder_name(edition: &Edition, only: &BTreeSet<Kind>) -> String {
+    let heads = edition.heads.iter().map(|head| head.content.digest.hex());
+    let whole: String = std::iter::once(edition.id.to_string()).chain(heads).collect();
+    let mark = Digest::of(whole.as_bytes()).hex();
     let kinds: Vec<_> = only.iter().map(|kind| kind.word()).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!("-{}", kinds.join("+")) };
-    format!("{sequence}-{activation}{kinds}")
+    format!("{}-{}-{}{kinds}", edition.sequence, edition.activation, &mark[..12])
 }
 
 async fn ship(

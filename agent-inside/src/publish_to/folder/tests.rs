@@ -142,10 +142,11 @@ fn one_run_at_a_time_and_a_dry_one_makes_nothing() {
 
 #[test]
 fn a_generation_is_known_by_its_name() {
-    for name in ["1-1", "12-345", ".part-1-2", "1-2-deb+pypi"] {
+    let marked = ["1-2-0123456789ab", "1-2-0123456789ab-deb+pypi", ".part-1-2-0123456789ab"];
+    for name in ["1-1", "12-345", ".part-1-2", "1-2-deb+pypi"].into_iter().chain(marked) {
         assert!(is_generation(name), "{name}");
     }
-    for name in ["theirs", "1", "1-", "-1", "1-2-3", "1-a", ".lock", "1-1/x"] {
+    for name in ["theirs", "1", "1-", "-1", "1-2-3", "1-a", ".lock", "1-1/x", "1-2-0123-deb"] {
         assert!(!is_generation(name), "{name}");
     }
 }
