@@ -2,35 +2,34 @@
 //!
 //! In:   the element as upstream wrote it, and what the snapshot says of the package.
 //! Out:  the element with its location below our own root; or why it does not fit.
-//! Pure. Only as much XML is read as an element needs that stands in a document: tags that
-//! close, known entities, no declaration. Whoever signed the export vouches for the rest.
+//! Pure. An element is taken only if it can stand in a document: tags that close, known entities,
+//! no comment, no declaration. Whoever signed the export vouches for the rest.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use gapferry_proto::artifact::{BlobRef, RpmFacts};
+use quick_xml::{
+    Reader, XmlVersion,
+    escape::resolve_xml_entity,
+    events::{BytesRef, BytesStart, Event},
+};
 
 /// Most tags within each other; real elements have four.
 const DEPTH_MAX: usize = 16;
 
-/// What stands between `<` and `>`.
-struct Tag<'a> {
-    name: &'a str,
-    attributes: &'a str,
-    closes: bool,
-    empty: bool,
-    /// Where it stands in the element.
-    from: usize,
-    to: usize,
-}
+const TORN: &str = "it is no whole element";
 
-/// What the element says of its package.
+/// The children that say which package this is; each may stand there once.
+const TOLD: [&str; 6] = ["name", "arch", "version", "checksum", "size", "location"];
+
+/// A child of the element.
 #[derive(Default)]
-struct Said<'a> {
-    name: Option<&'a str>,
-    architecture: Option<&'a str>,
-    version: Option<&'a str>,
-    checksum: Option<(&'a str, &'a str)>,
-    size: Option<&'a str>,
-    /// Place and attributes of the location, and whether its tag closes itself.
-    location: Option<(usize, usize, bool)>,
+struct Child {
+    attributes: BTreeMap<String, String>,
+    text: String,
+    /// Where its tag stands in the element.
+    tag: Range<usize>,
 }
 
 /// The element as our `primary.xml` has it: its location is the path at which we serve it, and
@@ -41,30 +40,31 @@ struct Said<'a> {
 /// Why it would tear the document, or lead clients to other bytes than ours.
 pub fn placed(facts: &RpmFacts, blob: BlobRef) -> Result<String, &'static str> {
     let element = facts.element.trim();
-    let said = read(element)?;
-    let is = |said: Option<&str>, value: &str| said.map(unescaped).as_deref() == Some(value);
-    let of = |attributes: Option<&str>, name: &str| {
-        unescaped(attribute(attributes.unwrap_or_default(), name).unwrap_or_default())
+    let children = read(element)?;
+    let text = |name: &str| children.get(name).map(|child| child.text.trim());
+    let of = |name: &str, attribute: &str| {
+        let value = children.get(name).and_then(|child| child.attributes.get(attribute));
+        value.map_or("", String::as_str)
     };
-    if !is(said.name, &facts.package) || !is(said.architecture, &facts.architecture) {
+    if text("name") != Some(&*facts.package) || text("arch") != Some(&*facts.architecture) {
         return Err("it names another package or architecture");
     }
-    let (epoch, version) = (of(said.version, "epoch"), of(said.version, "ver"));
-    let same_epoch = number(&epoch) == number(&facts.epoch);
-    if !same_epoch || version != facts.version || of(said.version, "rel") != facts.release {
+    let same_epoch = number(of("version", "epoch")) == number(&facts.epoch);
+    let same = of("version", "ver") == facts.version && of("version", "rel") == facts.release;
+    if !same_epoch || !same {
         return Err("it names another version");
     }
-    let (attributes, hex) = said.checksum.ok_or("it names no checksum")?;
-    if attribute(attributes, "type") != Some("sha256") || hex.to_lowercase() != blob.id.hex() {
+    let hex = text("checksum").ok_or("it names no checksum")?.to_lowercase();
+    if of("checksum", "type") != "sha256" || hex != blob.id.hex() {
         return Err("it names another SHA-256");
     }
-    if of(said.size, "package") != blob.len_bytes.to_string() {
+    if of("size", "package") != blob.len_bytes.to_string() {
         return Err("it names another size");
     }
-    let (from, to, empty) = said.location.ok_or("it names no location")?;
+    let Range { start, end } = children.get("location").ok_or("it names no location")?.tag;
     let href = escaped(facts.location.as_str());
-    let end = if empty { "/>" } else { ">" };
-    Ok(format!("{}<location href=\"{href}\"{end}{}", &element[..from], &element[to..]))
+    let close = if element[..end].ends_with("/>") { "/>" } else { ">" };
+    Ok(format!("{}<location href=\"{href}\"{close}{}", &element[..start], &element[end..]))
 }
 
 /// An epoch; none is 0.
@@ -72,149 +72,112 @@ fn number(epoch: &str) -> Option<u64> {
     if epoch.is_empty() { Some(0) } else { epoch.parse().ok() }
 }
 
-fn read(element: &str) -> Result<Said<'_>, &'static str> {
-    let torn = "it is no whole element";
-    let mut said = Said::default();
-    let mut open: Vec<Tag<'_>> = Vec::new();
-    let mut at = 0;
-    while let Some(tag) = next_tag(element, at)? {
-        check_text(&element[at..tag.from])?;
-        if open.is_empty() && (at != 0 || tag.from != 0 || tag.name != "package") {
-            return Err(torn);
-        }
-        at = tag.to;
-        if tag.closes {
-            let opened = open.pop().filter(|opened| opened.name == tag.name).ok_or(torn)?;
-            if open.len() == 1 {
-                said.take(&opened, element[opened.to..tag.from].trim())?;
-            }
-        } else if tag.empty {
-            if open.len() == 1 {
-                said.take(&tag, "")?;
-            }
-        } else if open.len() < DEPTH_MAX {
-            open.push(tag);
-        } else {
-            return Err("its tags stand too deep");
-        }
-    }
-    if open.is_empty() && at == element.len() && at != 0 { Ok(said) } else { Err(torn) }
-}
-
-impl<'a> Said<'a> {
-    /// Takes note of a child of the element.
-    fn take(&mut self, tag: &Tag<'a>, text: &'a str) -> Result<(), &'static str> {
-        let before = match tag.name {
-            "name" => self.name.replace(text).is_some(),
-            "arch" => self.architecture.replace(text).is_some(),
-            "version" => self.version.replace(tag.attributes).is_some(),
-            "checksum" => self.checksum.replace((tag.attributes, text)).is_some(),
-            "size" => self.size.replace(tag.attributes).is_some(),
-            "location" => self.location.replace((tag.from, tag.to, tag.empty)).is_some(),
-            _ => false,
-        };
-        // Some clients take the first, others the last.
-        if before { Err("it says one thing twice") } else { Ok(()) }
-    }
-}
-
-/// The next tag from `at` on; none when only text is left.
-fn next_tag(element: &str, at: usize) -> Result<Option<Tag<'_>>, &'static str> {
-    let Some(from) = element[at..].find('<').map(|found| at + found) else { return Ok(None) };
-    let mut quote = None;
-    let end = element[from..].char_indices().find(|&(_, c)| match (quote, c) {
-        (None, '"' | '\'') => {
-            quote = Some(c);
-            false
-        }
-        (Some(open), c) => {
-            if open == c {
-                quote = None;
-            }
-            false
-        }
-        (None, c) => c == '>',
-    });
-    let to = from + end.ok_or("a tag does not end")?.0 + 1;
-    let inner = &element[from + 1..to - 1];
-    let (inner, closes) = match inner.strip_prefix('/') {
-        Some(inner) => (inner, true),
-        None => (inner, false),
-    };
-    let (inner, empty) = match inner.strip_suffix('/') {
-        Some(inner) => (inner, true),
-        None => (inner, false),
-    };
-    let (name, attributes) =
-        inner.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((inner, ""));
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
-    if name.is_empty() || !name.bytes().all(is_name) || inner.contains('<') {
-        return Err("it has more than tags and text");
-    }
-    check_text(attributes)?;
-    Ok(Some(Tag { name, attributes, closes, empty, from, to }))
-}
-
-/// Refuses characters and entities that a document cannot have.
-fn check_text(text: &str) -> Result<(), &'static str> {
-    if text.chars().any(|c| !is_character(c)) {
+/// The children of the element that [`TOLD`] lists, by name.
+fn read(element: &str) -> Result<BTreeMap<String, Child>, &'static str> {
+    if !element.chars().all(is_character) {
         return Err("it has a character that XML does not allow");
     }
-    let known = |rest: &str| {
-        let name = rest.split_once(';').map(|(name, _)| name);
-        name.is_some_and(|name| entity(name).is_some())
-    };
-    let mut entities = text.split('&').skip(1);
-    if entities.all(known) { Ok(()) } else { Err("it has an entity that is not known") }
+    let mut reader = Reader::from_str(element);
+    let mut children = BTreeMap::<String, Child>::new();
+    let mut open: Vec<String> = Vec::new();
+    let mut is_over = false;
+    loop {
+        let from = position(&reader)?;
+        let event = reader.read_event().map_err(|_| TORN)?;
+        let tag = from..position(&reader)?;
+        if is_over && !matches!(event, Event::Eof) {
+            return Err(TORN);
+        }
+        match event {
+            Event::Start(start) => {
+                begin(&mut children, &open, &start, tag)?;
+                open.push(start.name().into_inner().to_owned());
+            }
+            Event::Empty(start) => begin(&mut children, &open, &start, tag)?,
+            Event::End(_) => {
+                open.pop();
+                is_over = open.is_empty();
+            }
+            Event::Text(text) => add(&mut children, &open, &text.xml10_content())?,
+            Event::GeneralRef(reference) => {
+                let c = meant(&reference).ok_or("it has an entity that is not known")?;
+                add(&mut children, &open, c.encode_utf8(&mut [0; 4]))?;
+            }
+            Event::Eof if is_over => return Ok(children),
+            Event::Eof => return Err(TORN),
+            _ => return Err("it has more than tags and text"),
+        }
+    }
+}
+
+fn position(reader: &Reader<&[u8]>) -> Result<usize, &'static str> {
+    usize::try_from(reader.buffer_position()).map_err(|_| TORN)
+}
+
+/// Takes note of a tag that opens or stands alone.
+fn begin(
+    children: &mut BTreeMap<String, Child>,
+    open: &[String],
+    start: &BytesStart<'_>,
+    tag: Range<usize>,
+) -> Result<(), &'static str> {
+    let name = start.name().into_inner();
+    if open.is_empty() && name != "package" {
+        return Err(TORN);
+    }
+    if DEPTH_MAX <= open.len() {
+        return Err("its tags stand too deep");
+    }
+    let mut attributes = BTreeMap::new();
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|_| TORN)?;
+        let value = attribute.normalized_value(XmlVersion::Implicit1_0);
+        let value = value.map_err(|_| "it has an entity that is not known")?;
+        if attribute.value.contains('<') {
+            return Err("it has more than tags and text");
+        }
+        attributes.insert(attribute.key.into_inner().to_owned(), value.into_owned());
+    }
+    if open.len() == 1 && TOLD.contains(&name) {
+        let child = Child { attributes, text: String::new(), tag };
+        // Some clients take the first, others the last.
+        if children.insert(name.to_owned(), child).is_some() {
+            return Err("it says one thing twice");
+        }
+    }
+    Ok(())
+}
+
+/// Adds text to the child that is open.
+fn add(
+    children: &mut BTreeMap<String, Child>,
+    open: &[String],
+    text: &str,
+) -> Result<(), &'static str> {
+    match open {
+        [] if !text.trim().is_empty() => Err(TORN),
+        [_, name] => {
+            if let Some(child) = children.get_mut(name) {
+                child.text.push_str(text);
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The character that a reference stands for.
+fn meant(reference: &BytesRef<'_>) -> Option<char> {
+    match reference.resolve_char_ref() {
+        Ok(Some(c)) => Some(c).filter(|c| is_character(*c)),
+        Ok(None) => resolve_xml_entity(reference)?.chars().next(),
+        Err(_) => None,
+    }
 }
 
 /// XML 1.0, production 2.
 pub fn is_character(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-}
-
-fn entity(name: &str) -> Option<char> {
-    let number =
-        |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
-    match name {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => {
-            let digits = name.strip_prefix('#')?;
-            let found =
-                digits.strip_prefix('x').map_or_else(|| number(digits, 10), |hex| number(hex, 16));
-            found.filter(|c| is_character(*c))
-        }
-    }
-}
-
-/// The value of an attribute, as written.
-fn attribute<'a>(attributes: &'a str, name: &str) -> Option<&'a str> {
-    let mut rest = attributes.trim_start();
-    while let Some((found, after)) = rest.split_once('=') {
-        let after = after.trim_start();
-        let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        let (value, next) = after[1..].split_once(quote)?;
-        if found.trim() == name {
-            return Some(value);
-        }
-        rest = next.trim_start();
-    }
-    None
-}
-
-fn unescaped(text: &str) -> String {
-    let mut parts = text.split('&');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once(';').unwrap_or((part, ""));
-        plain.extend(entity(name));
-        plain.push_str(rest);
-    }
-    plain
 }
 
 /// `text` as the value of an attribute or as text; what XML does not allow becomes a question
