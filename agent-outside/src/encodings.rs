@@ -4,7 +4,10 @@
 //! the effort. So `plan --exact` works for the export after it, and an export that was stopped
 //! goes on where it was.
 
-use std::{fs::File, io::Write};
+use std::{
+    fs::File,
+    io::{Read, Write},
+};
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
@@ -33,6 +36,10 @@ pub struct Encodings {
 /// Bytes that are kept from one run to the next: 8 GiB, some dozens of exports.
 const KEEP_BYTES: u64 = 8 << 30;
 
+/// Files shorter than this, in bytes, are read and not mapped: a mapping costs a page anyway, and
+/// a process has some 65,000 of them, while an export may have more streams than that.
+const MAPPED_LEN_BYTES_MIN: u64 = 4096;
+
 impl Encodings {
     /// # Errors
     ///
@@ -44,7 +51,13 @@ impl Encodings {
 
     /// An encoding that was made for `key`; a damaged one counts as none.
     pub fn get(&self, key: ChunkId) -> Option<Encoding> {
-        decode(&map::map(&File::open(self.path(key)).ok()?).ok()?)
+        let mut file = File::open(self.path(key)).ok()?;
+        if MAPPED_LEN_BYTES_MIN <= file.metadata().ok()?.len() {
+            return decode(&map::map(&file).ok()?);
+        }
+        let mut bytes = vec![];
+        file.read_to_end(&mut bytes).ok()?;
+        decode(&bytes.into())
     }
 
     /// Keeps an encoding and gives it back as it lies there; where the disk is full or fails, as
@@ -139,16 +152,19 @@ mod tests {
 
     #[test]
     fn an_encoding_is_found_again_and_a_damaged_one_is_none() {
+        for payload in [&b"payload"[..], &[7; 5000]] {
+            found_again(Bytes::from_static(payload));
+        }
+    }
+
+    fn found_again(payload: Bytes) {
         let temp = tempfile::tempdir().unwrap();
         let folder = Utf8PathBuf::from_path_buf(temp.path().join("encodings")).unwrap();
         let encodings = Encodings::open(folder).unwrap();
         let key = ChunkId::of(b"key");
         assert!(encodings.get(key).is_none());
-        let encoding = Encoding {
-            codec: Some(Codec::ZstdPrefix),
-            bases: vec![ChunkId::of(b"base")],
-            payload: Bytes::from_static(b"payload"),
-        };
+        let encoding =
+            Encoding { codec: Some(Codec::ZstdPrefix), bases: vec![ChunkId::of(b"base")], payload };
         encodings.put(key, &encoding);
         let found = encodings.get(key).unwrap();
         assert_eq!(
