@@ -4,6 +4,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,14 +19,19 @@ use super::{Row, unchanged};
 
 const CONNECTIONS: usize = 1_000;
 const ASKERS: usize = 4;
+/// Files of one waybill: the reader of YAML takes some 50,000.
+const WAYBILL_MAX: u64 = 40_000;
 
 /// # Panics
 ///
 /// When an answer is neither of the old generation nor of the new one.
 pub fn measure(artifacts: u64) -> Vec<Row> {
     let (upstream, site) = (Upstream::start(), Site::new());
-    let waybill = unchanged::waybill(&upstream, artifacts);
+    let waybill = unchanged::waybill(&upstream, 0..artifacts.min(WAYBILL_MAX));
     site.outside.write_waybill(&waybill);
+    for from in (WAYBILL_MAX..artifacts).step_by(usize::try_from(WAYBILL_MAX).expect("it fits")) {
+        sync_more(&site, &upstream, from..artifacts.min(from + WAYBILL_MAX));
+    }
     site.carry();
     let began = Instant::now();
     let server = site.inside.serve();
@@ -59,6 +65,16 @@ pub fn measure(artifacts: u64) -> Vec<Row> {
         "at most 100 ms",
     ));
     rows
+}
+
+/// Syncs a further waybill of the same site.
+fn sync_more(site: &Site, upstream: &Upstream, artifacts: Range<u64>) {
+    let name = format!("more-{}", artifacts.start);
+    let head = format!("apiVersion: gapferry.dev/v1\nkind: Waybill\nmetadata: {{name: {name}}}\n");
+    let text = format!("{head}spec:\n  sites: [prod]\n{}", unchanged::waybill(upstream, artifacts));
+    let file = format!("{name}.yaml");
+    site.outside.write(&file, text);
+    site.outside.agent.run(&["sync", "-f", &file]).expect("sync failed");
 }
 
 /// What the server weighs while a thousand connections are open, each of which was answered.

@@ -1,12 +1,14 @@
 //! An export of which the site holds everything already.
 
+use std::ops::Range;
+
 use tests::{Content, Site, Upstream};
 
 use super::Row;
 
 pub fn measure(artifacts: u64) -> Vec<Row> {
     let (upstream, site) = (Upstream::start(), Site::new());
-    site.outside.write_waybill(&waybill(&upstream, artifacts));
+    site.outside.write_waybill(&waybill(&upstream, 0..artifacts));
     let first = site.carry();
     let args = ["export", "--site", "prod", "--to", &site.outside.stick.display().to_string()];
     let outcome = site.outside.agent.run(&args).expect("the unchanged export failed");
@@ -21,9 +23,9 @@ pub fn measure(artifacts: u64) -> Vec<Row> {
 }
 
 /// Puts small files upstream and lists them all.
-pub fn waybill(upstream: &Upstream, artifacts: u64) -> String {
+pub fn waybill(upstream: &Upstream, artifacts: Range<u64>) -> String {
     let url = upstream.url();
-    let lines = (0..artifacts).map(|seed| {
+    let lines = artifacts.map(|seed| {
         let content = Content::new(seed, 1_000);
         upstream.put_content(&format!("/files/{seed}"), content);
         format!("    - {{url: \"{url}/files/{seed}\", sha256: {}}}\n", content.sha256())
