@@ -44,7 +44,7 @@ pub fn measure() -> Vec<Row> {
     upstream.put_image(REPOSITORY, "1.0", &image);
     let host = upstream.host();
     site.outside.write_waybill(&format!(
-        "  images: [{{ref: \"{host}/{REPOSITORY}:1.0\", platforms: [linux/amd64], insecure: true}}]\n"
+        "  images: [{{ref: \"{host}/{REPOSITORY}:1.0\", platforms: [linux/amd64, linux/arm64], insecure: true}}]\n"
     ));
     site.carry();
     let server = site.inside.serve();
@@ -133,8 +133,9 @@ fn report(targets: &[Target]) -> Vec<Row> {
         Row::new(format!("small blobs: {}", target.name), value, promise)
     };
     let mut rows: Vec<Row> = targets.iter().map(row).collect();
-    let what =
-        format!("{BLOBS} of 64 KiB, {CONNECTIONS} connections, median of {RUNS}, alternating");
+    let what = format!(
+        "{BLOBS} of 64 KiB and two configs, {CONNECTIONS} connections, median of {RUNS}, alternating"
+    );
     rows.push(Row::new("small blobs: runs", what, ""));
     rows
 }
