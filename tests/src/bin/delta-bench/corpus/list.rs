@@ -54,7 +54,7 @@ type DebRow = (&'static str, &'static [&'static str], &'static str, &'static str
 const SECURITY: [DebRow; 7] = [
     ("openssl", &["openssl", "libssl3"], "3.0.20-1~deb12u2", "3.0.22-1~deb12u2"),
     ("openssl", &["openssl", "libssl3t64"], "3.5.7-1~deb13u3", "3.5.9-1~deb13u1"),
-    ("linux-libc-dev", &["linux-libc-dev"], "6.1.176-1", "6.1.192-2"),
+    ("linux-libc-dev", &["linux-libc-dev"], "6.1.176-1", "6.1.192-3"),
     ("linux-libc-dev", &["linux-libc-dev"], "6.12.107-1", "6.12.117-1"),
     (
         "python3.11",
