@@ -16,6 +16,7 @@ use tests::{
     fixtures::sha256,
     process::{self, Finished},
     site::{APT_KEY_PATH, Agent, Server},
+    tls,
 };
 
 use crate::world::{Goods, World};
@@ -274,31 +275,6 @@ fn whoever_guesses_passwords_has_to_wait_and_everybody_else_does_not() {
     assert_eq!(curl(home, &login, &format!("{}/healthz", server.url)).0, "1.1 200");
 }
 
-/// A certificate for `localhost` that is its own CA, with its key.
-fn self_signed(folder: &Path, name: &str) -> [PathBuf; 2] {
-    let [cert, key] = ["crt", "key"].map(|end| folder.join(format!("{name}.{end}")));
-    let mut openssl = clean("openssl", folder);
-    openssl.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-    ]);
-    openssl.args([
-        "-days",
-        "9",
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-    ]);
-    done(&process::run(openssl.arg("-keyout").arg(&key).arg("-out").arg(&cert)));
-    [cert, key]
-}
-
 #[test]
 fn a_given_certificate_is_exchanged_under_a_running_server_and_a_broken_one_is_not() {
     if !Client::Curl.usable() || !Client::Openssl.usable() {
@@ -310,7 +286,7 @@ fn a_given_certificate_is_exchanged_under_a_running_server_and_a_broken_one_is_n
     assert_eq!(refused.exit_code, 1, "{}", refused.stderr);
     let folder = agent.home().join("tls");
     fs::create_dir_all(&folder).unwrap();
-    let [first, second] = ["first", "second"].map(|name| self_signed(&folder, name));
+    let [first, second] = ["first", "second"].map(|name| tls::self_signed(&folder, name));
     let install = |[cert, key]: &[PathBuf; 2]| {
         fs::copy(cert, folder.join("cert.pem")).unwrap();
         fs::copy(key, folder.join("key.pem")).unwrap();

@@ -155,6 +155,19 @@ fn make(folder: &Path, authority: &str, name: &str, kind: &str) {
     openssl(folder, &[&args[..], &rest].concat());
 }
 
+/// A certificate for 127.0.0.1 that is its own authority, and its key: `NAME.crt` and `NAME.key`.
+///
+/// # Panics
+///
+/// When openssl is missing or fails.
+pub fn self_signed(folder: &Path, name: &str) -> [PathBuf; 2] {
+    let [cert, key] = ["crt", "key"].map(|end| format!("{name}.{end}"));
+    let args = ["req", "-x509", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"];
+    let rest = ["-nodes", "-days", "9", "-keyout", &key, "-out", &cert];
+    openssl(folder, &[&args[..], &["-newkey"], &EC, &rest].concat());
+    [cert, key].map(|file| folder.join(file))
+}
+
 const EC: [&str; 3] = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 fn openssl(folder: &Path, args: &[&str]) {
