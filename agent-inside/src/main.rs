@@ -7,6 +7,7 @@ mod generation;
 mod home;
 mod inbox;
 mod inventory;
+mod last_import;
 mod local;
 mod publish;
 mod publish_to;

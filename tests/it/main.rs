@@ -11,6 +11,7 @@ mod delta;
 #[cfg(debug_assertions)] // faults are only in such builds
 mod delta_faults;
 mod first_transfer;
+mod full_disk;
 mod heal;
 mod help;
 mod kubespray;

@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod clients;
 pub mod damage;
+pub mod disk;
 pub mod fetch;
 pub mod fixtures;
 pub mod process;

@@ -5,8 +5,8 @@ use camino::Utf8PathBuf;
 use gapferry_common::{
     audit::Audit,
     cli::{Global, human_bytes},
-    durable,
-    exit::{Ended, Exit, chain},
+    durable::{self, DurableError},
+    exit::{self, Exit, chain},
     memory,
     openpgp::sign::SiteKey,
     store::Store,
@@ -22,6 +22,7 @@ use crate::{
     home::{Home, repository_key_path},
     inbox::{self, InboxError},
     inventory,
+    last_import::{self, Ended, LastImport},
     trust::Pinned,
     verify::{self, Refusal, Standing, Trusted, VerifiedEnvelope},
     wants,
@@ -48,7 +49,7 @@ pub fn run(args: &ImportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     if found.is_empty() {
         let paths: Vec<_> = args.paths.iter().map(|path| path.as_str()).collect();
         let what = format!("no export for site {} at {}", home.site(), paths.join(", "));
-        return Err(Ended::new(Exit::Usage, what).into());
+        return Err(exit::Ended::new(Exit::Usage, what).into());
     }
     let mut endings = vec![];
     for export in importer.due(found)? {
@@ -108,13 +109,35 @@ impl<'a> Importer<'a> {
     }
 
     fn import(&self, found: &Found) -> anyhow::Result<Ending> {
-        match self.try_import(found) {
-            Ok(ending) => Ok(ending),
+        let ending = match self.try_import(found) {
+            Ok(ending) => ending,
             Err(error) => match refusal_of(error) {
-                Ok(refusal) => self.refused(found, refusal),
-                Err(fault) => Err(fault),
+                Ok(refusal) => self.refused(found, refusal)?,
+                Err(fault) => {
+                    // Where the disk is full this may fail too, and the fault is what to tell.
+                    let _told = self.remember(found, Ended::Failed, Some(format!("{fault:#}")));
+                    return Err(fault);
+                }
             },
+        };
+        match &ending {
+            Ending::Refused { refusal, .. } => {
+                self.remember(found, Ended::Refused, Some(chain(refusal)))?;
+            }
+            _ => self.remember(found, Ended::Applied, None)?,
         }
+        Ok(ending)
+    }
+
+    fn remember(
+        &self,
+        found: &Found,
+        ended: Ended,
+        message: Option<String>,
+    ) -> Result<(), DurableError> {
+        let import =
+            LastImport { export: found.name.clone(), at: Timestamp::now(), ended, message };
+        last_import::write(self.home.root(), &import)
     }
 
     /// What is staged stays when another medium may bring the rest of the export.
@@ -152,6 +175,7 @@ impl<'a> Importer<'a> {
             Standing::New(envelope) => *envelope,
         };
         let export = envelope.envelope().export.clone();
+        self.remember(found, Ended::Not, None)?;
         let (applied, accepted_gaps) = self.apply(found, envelope)?;
         Ok(Ending::Applied { export, applied, accepted_gaps })
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     generation::{State, StateError},
     home::Home,
+    last_import::{self, LastImport},
     wants,
 };
 
@@ -36,6 +37,7 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     }
     let artifacts = snapshot.count_by_kind();
     let wants = wants::unmet(wants::read(home.root())?, &snapshot).len();
+    let last_import = last_import::read(home.root());
     let document = json!({
         "site": home.site(),
         "sequence": current.as_ref().map_or(0, |c| c.sequence.0),
@@ -49,10 +51,13 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         "bytes_stored": bytes_stored,
         "wants": wants,
         "trusted": home.publisher_card().is_file(),
+        "last_import": last_import,
     });
     global.print(&document, || {
+        let open = last_import.as_ref().and_then(LastImport::sentence);
+        let open = open.map(|sentence| format!("\nImport     {sentence}")).unwrap_or_default();
         let Some(current) = &current else {
-            return format!("Site {}: nothing was imported yet", home.site());
+            return format!("Site {}: nothing was imported yet{open}", home.site());
         };
         let counts: Vec<_> = Kind::ALL.map(|kind| format!("{} {kind}", artifacts[&kind])).into();
         let tree = |tree: &KubesprayTree| {
@@ -62,7 +67,7 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         let rolled = if current.generation < current.sequence { ", rolled back" } else { "" };
         format!(
             "Site       {}\nServes     generation {}{rolled} (export {} was the last applied)\n\
-             Artifacts  {}\n{}Store      {}\nWants      {wants}",
+             Artifacts  {}\n{}Store      {}\nWants      {wants}{open}",
             home.site(),
             current.generation,
             current.sequence,
