@@ -177,7 +177,7 @@ fn what_real_clients_push_outlives_a_rollback_a_switch_and_a_restart() {
 }
 
 /// Waits until a server shows a generation.
-fn wait_for_generation(server: &Server, sequence: u64) {
+pub fn wait_for_generation(server: &Server, sequence: u64) {
     for _ in 0..100 {
         let health: Value = serde_json::from_slice(&server.get("/healthz").body).unwrap();
         if health["sequence"] == sequence {

@@ -27,10 +27,10 @@ const ADVISORIES: &str = "<updates><update from=\"v\" status=\"final\" type=\"se
     </collection></pkglist></update></updates>";
 
 /// An upstream with two repositories, and a site that one target of is supplied from both.
-struct World {
+pub struct World {
     upstream: Upstream,
-    site: Site,
-    signer: Signer,
+    pub site: Site,
+    pub signer: Signer,
     base: YumRepo,
     extra: YumRepo,
 }
@@ -38,7 +38,12 @@ struct World {
 impl World {
     /// None where a client that makes or takes packages is missing.
     fn new() -> Option<Self> {
-        let usable = [Client::Dnf, Client::Rpm, Client::Gpg].map(Client::usable);
+        Self::for_client(Client::Dnf)
+    }
+
+    /// None where `client` is missing, or what makes packages for it.
+    pub fn for_client(client: Client) -> Option<Self> {
+        let usable = [client, Client::Rpm, Client::Gpg].map(Client::usable);
         if usable.contains(&false) {
             return None;
         }
@@ -76,6 +81,14 @@ impl World {
         self.site.outside.write_waybill(&format!("  yum:\n{lines}"));
     }
 
+    /// Carries a second round, in which there is a newer application.
+    pub fn carry_second(&self) {
+        self.base.build(&[Rpm::new("app", "2.0")], &self.signer);
+        self.put();
+        self.offer("2.0");
+        self.site.carry();
+    }
+
     fn put(&self) {
         self.base.put(&self.upstream, "/base");
         self.extra.put(&self.upstream, "/extra");
@@ -87,7 +100,7 @@ impl World {
     }
 }
 
-fn done(finished: Finished) -> String {
+pub fn done(finished: Finished) -> String {
     assert_eq!(finished.exit_code, 0, "{}{}", finished.stdout, finished.stderr);
     finished.stdout
 }
@@ -99,7 +112,7 @@ fn seen(dnf: &Dnf) -> Vec<String> {
 }
 
 /// The second that stands in the head.
-fn revision(server: &Server) -> i64 {
+pub fn revision(server: &Server) -> i64 {
     let head = server.get("/yum/el9/repodata/repomd.xml");
     let text = String::from_utf8(head.body).unwrap();
     let (_, rest) = text.split_once("<revision>").unwrap();
@@ -107,7 +120,7 @@ fn revision(server: &Server) -> i64 {
 }
 
 /// Waits until a running server shows a head later than `before`.
-fn wait_for_switch(server: &Server, before: i64) -> i64 {
+pub fn wait_for_switch(server: &Server, before: i64) -> i64 {
     for _ in 0..100 {
         let now = revision(server);
         if before < now {
@@ -183,10 +196,7 @@ fn dnf_sees_the_older_packages_after_a_rollback_and_the_newer_again() {
     assert_eq!(seen(&dnf), older);
     let first = revision(&server);
 
-    world.base.build(&[Rpm::new("app", "2.0")], &world.signer);
-    world.put();
-    world.offer("2.0");
-    world.site.carry();
+    world.carry_second();
     let second = wait_for_switch(&server, first);
     // A client that has not looked again takes what its old metadata name.
     let taken = dnf.taken();

@@ -232,7 +232,7 @@ fn a_playbook_posts_what_its_failed_tasks_lacked() {
     );
     let folder = tempfile::tempdir().unwrap();
     let name_and_text = ("gapferry_wants", plugin.stdout.as_str());
-    let played = clients::ansible(&playbook, name_and_text, &server.url, folder.path());
+    let played = clients::ansible_with(name_and_text, &playbook, &server.url, folder.path());
     assert_eq!(played.exit_code, 0, "{}{}", played.stdout, played.stderr);
     let listed = inside.agent.run(&["wants"]).unwrap().json["wants"].clone();
     let names: Vec<&str> =

@@ -1,7 +1,8 @@
 //! Real clients, where this machine has them.
 //!
 //! Each runs with a clean environment and a scratch home, so that no setting of the machine
-//! helps it or gets in its way. With `GAPFERRY_REQUIRE_CLIENTS=1` a missing one is a failure.
+//! helps it or gets in its way. With `GAPFERRY_REQUIRE_CLIENTS=1` a missing one is a failure, but
+//! for those that take minutes to build: see [`Client::is_extra`].
 
 use std::{
     collections::BTreeMap,
@@ -11,13 +12,26 @@ use std::{
     process::Command,
 };
 
+mod ansible;
+mod containerd;
 mod dnf;
 mod helm;
+mod podman;
+mod uv;
+mod zypper;
 
+pub use ansible::{ansible, ansible_with};
+pub use containerd::Containerd;
 pub use dnf::Dnf;
 pub use helm::Helm;
+pub use podman::Podman;
+pub use uv::uv_pip;
+pub use zypper::Zypper;
 
 use crate::process::{self, Finished};
+
+/// The interpreter that packages of the system bring modules for.
+pub const SYSTEM_PYTHON: &str = "/usr/bin/python3";
 
 /// A client that the tests know how to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,26 +50,25 @@ pub enum Client {
     Regctl,
     OciConformance,
     AnsiblePlaybook,
+    /// What Ansible's module `apt` reads lists with.
+    PythonApt,
     /// What makes certificates and reads them.
     Openssl,
+    /// containerd 1.6 and its `ctr`, which want root.
+    Containerd,
+    /// containerd 2 and its `ctr`, by names of their own beside those of 1.6.
+    Containerd2,
+    Podman,
+    Uv,
+    Zypper,
+    Cosign,
+    /// A registry with the referrers API, to sign images in.
+    RegistryReferrers,
 }
 
 impl Client {
-    /// All but Ansible and OpenSSL, which fetch nothing by themselves.
-    pub const ALL: [Self; 12] = [
-        Self::Pip,
-        Self::AptGet,
-        Self::Skopeo,
-        Self::Crane,
-        Self::Curl,
-        Self::Dnf,
-        Self::Rpm,
-        Self::Helm,
-        Self::Gpg,
-        Self::Oras,
-        Self::Regctl,
-        Self::OciConformance,
-    ];
+    /// Those that the demo uses, and does without where they are missing.
+    const OF_THE_DEMO: [Self; 5] = [Self::Pip, Self::AptGet, Self::Skopeo, Self::Crane, Self::Curl];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -73,7 +86,22 @@ impl Client {
             Self::Oras => "oras",
             Self::Regctl => "regctl",
             Self::OciConformance => "oci-conformance",
+            Self::PythonApt => "python3-apt",
+            Self::Containerd => "containerd",
+            Self::Containerd2 => "containerd2",
+            Self::Podman => "podman",
+            Self::Uv => "uv",
+            Self::Zypper => "zypper",
+            Self::Cosign => "cosign",
+            Self::RegistryReferrers => "registry-referrers",
         }
+    }
+
+    /// Whether a test may go on without it even where clients are required. These are built from
+    /// source for minutes, so CI has them not; whoever changes what they read has to install them
+    /// and run their tests.
+    pub const fn is_extra(self) -> bool {
+        matches!(self, Self::Containerd2 | Self::Cosign)
     }
 
     /// Whether this machine has it.
@@ -87,6 +115,12 @@ impl Client {
                 .into_iter()
                 .all(|name| find(name).is_some()),
             Self::Helm => Helm::program().is_some(),
+            Self::Containerd | Self::Containerd2 => Containerd::present(self),
+            Self::PythonApt => {
+                let mut python = clean(SYSTEM_PYTHON, &env::temp_dir());
+                Path::new(SYSTEM_PYTHON).is_file()
+                    && process::run(python.args(["-c", "import apt"])).exit_code == 0
+            }
             _ => find(self.name()).is_some(),
         }
     }
@@ -95,7 +129,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When it is missing and `GAPFERRY_REQUIRE_CLIENTS=1`.
+    /// When it is missing, no extra, and `GAPFERRY_REQUIRE_CLIENTS=1`.
     pub fn usable(self) -> bool {
         let required = env::var("GAPFERRY_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
         let Some(skipped) = self.skipped(self.present(), required) else { return true };
@@ -107,15 +141,17 @@ impl Client {
 
     /// What is said when a client is missing, if a test may go on without it.
     fn skipped(self, present: bool, required: bool) -> Option<String> {
-        let name = self.name();
-        assert!(present || !required, "{name} is missing, and GAPFERRY_REQUIRE_CLIENTS=1");
-        (!present).then(|| format!("skipped: no {name}"))
+        let (name, is_extra) = (self.name(), self.is_extra());
+        let may_miss = is_extra || !required;
+        assert!(present || may_miss, "{name} is missing, and GAPFERRY_REQUIRE_CLIENTS=1");
+        let extra = if is_extra { ", an extra client that CI has not" } else { "" };
+        (!present).then(|| format!("skipped: no {name}{extra}"))
     }
 }
 
-/// The clients that this machine lacks.
+/// The clients of the demo that this machine lacks.
 pub fn absent() -> Vec<Client> {
-    Client::ALL.into_iter().filter(|client| !client.present()).collect()
+    Client::OF_THE_DEMO.into_iter().filter(|client| !client.present()).collect()
 }
 
 /// Where `PATH` has a program.
@@ -223,6 +259,18 @@ impl Apt {
         debs
     }
 
+    /// The file of settings, for programs that use apt; what they install is downloaded only.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn settings_for_downloads(&self) -> PathBuf {
+        let text = apt_settings(&self.folder) + "APT::Get::Download-Only \"true\";\n";
+        let path = self.folder.join("download.conf");
+        fs::write(&path, text).expect("a file can be written");
+        path
+    }
+
     fn command(&self) -> Command {
         let mut apt = clean("apt-get", &self.folder);
         apt.env("APT_CONFIG", self.folder.join("apt.conf"));
@@ -290,24 +338,6 @@ pub fn crane_digest(host: &str, image: &str, home: &Path) -> Finished {
     process::run(clean("crane", home).args(["digest", "--insecure", &format!("{host}/{image}")]))
 }
 
-/// Runs a playbook on this machine, with `plugin` as the one callback besides Ansible's own.
-///
-/// # Panics
-///
-/// When the folder cannot be written.
-pub fn ansible(playbook: &str, plugin: (&str, &str), url: &str, folder: &Path) -> Finished {
-    let (name, text) = plugin;
-    let plugins = folder.join("callback_plugins");
-    fs::create_dir_all(&plugins).expect("a folder can be made");
-    fs::write(plugins.join(format!("{name}.py")), text).expect("a file can be written");
-    fs::write(folder.join("play.yml"), playbook).expect("a file can be written");
-    let mut ansible = clean("ansible-playbook", folder);
-    ansible.env("ANSIBLE_HOME", folder.join("ansible")).env("LC_ALL", "C.UTF-8");
-    ansible.env("ANSIBLE_CALLBACK_PLUGINS", plugins).env("ANSIBLE_CALLBACKS_ENABLED", name);
-    ansible.env("GAPFERRY_URL", url);
-    process::run(ansible.args(["-i", "localhost,", "-c", "local", "play.yml"]))
-}
-
 /// Downloads a URL.
 pub fn curl(url: &str, file: &Path, home: &Path) -> Finished {
     let mut curl = clean("curl", home);
@@ -332,6 +362,15 @@ mod tests {
         assert_eq!(Client::Skopeo.skipped(false, false).as_deref(), Some("skipped: no skopeo"));
         assert_eq!(Client::Skopeo.skipped(true, false), None);
         assert_eq!(Client::Skopeo.skipped(true, true), None);
+    }
+
+    #[test]
+    fn an_extra_client_is_skipped_even_where_clients_are_required() {
+        let said = "skipped: no cosign, an extra client that CI has not";
+        assert_eq!(Client::Cosign.skipped(false, true).as_deref(), Some(said));
+        assert_eq!(Client::Cosign.skipped(true, true), None);
+        let some = [Client::Containerd, Client::Containerd2, Client::Podman, Client::Uv];
+        assert_eq!(some.map(Client::is_extra), [false, true, false, false]);
     }
 
     #[test]

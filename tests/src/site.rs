@@ -319,6 +319,15 @@ impl Inside {
     pub fn serve(&self) -> Server {
         Server::start(&self.agent)
     }
+
+    /// Starts serving on a free port, with a line of the log for each request:
+    /// [`Server::asked`].
+    pub fn serve_with_access_log(&self) -> Server {
+        let args = ["serve", "--listen", "127.0.0.1:0", "-o", "json", "--log-format", "json"];
+        let mut command = self.agent.command(&args);
+        command.env("GAPFERRY_LOG", "warn,access=info");
+        Server::of_command(&self.agent, command)
+    }
 }
 
 fn text(path: &Path) -> String {

@@ -2,7 +2,7 @@
 
 mod files;
 mod registry;
-mod servers;
+pub mod servers;
 
 use tests::{
     Inside,

@@ -74,6 +74,17 @@ impl Server {
         fetch::get(&format!("{}{path}", self.url)).expect("the server did not answer")
     }
 
+    /// The requests that were answered so far, as `GET /path`, in the order in which they ended.
+    /// None without an access log.
+    pub fn asked(&self) -> Vec<String> {
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let access = lines.filter(|line| line["target"] == "access");
+        let text =
+            |line: &Value, name: &str| line["fields"][name].as_str().unwrap_or_default().to_owned();
+        access.map(|line| text(&line, "method") + " " + &text(&line, "path")).collect()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
