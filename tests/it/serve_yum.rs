@@ -124,7 +124,7 @@ fn dnf_installs_from_the_inside_what_two_upstreams_signed() {
     let Some(world) = World::new() else { return };
     world.site.carry();
     let status = world.site.inside.status();
-    assert_eq!(status["artifacts"]["rpm"], 3 + 4, "packages and documents: {status}");
+    assert_eq!(status["artifacts"]["rpm"], 3 + 4 + 2, "packages, documents, keys: {status}");
     let server = world.site.inside.serve();
     let folder = tempfile::tempdir().unwrap();
     let dnf = world.dnf(&server, folder.path());
@@ -144,6 +144,38 @@ fn dnf_installs_from_the_inside_what_two_upstreams_signed() {
     }
     let advisories = done(dnf.run(&["updateinfo", "list", "--all"]));
     assert!(advisories.contains("A-1"), "{advisories}");
+}
+
+#[test]
+fn dnf_knows_no_key_but_those_that_the_inside_serves() {
+    let Some(world) = World::new() else { return };
+    world.site.carry();
+    let server = world.site.inside.serve();
+    let (url, fingerprint) = (&server.url, world.signer.fingerprint());
+    let vendor = format!("{url}/yum/el9/keys/{fingerprint}.asc");
+    let key = server.get(&format!("/yum/el9/keys/{fingerprint}.asc"));
+    assert_eq!(String::from_utf8(key.body).unwrap(), world.signer.public_key());
+
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (site, uri) = (format!("{url}/keys/site.asc"), format!("{url}/yum/el9"));
+    let dnf = Dnf::with_key_urls(folders[0].path(), &uri, &[&site, &vendor]);
+    done(dnf.run(&["install", "app", "tool+x"]));
+    assert!(dnf.root().join("usr/share/tool+x/file").is_file());
+    let without = Dnf::with_key_urls(folders[1].path(), &uri, &[&site]);
+    done(without.run(&["makecache"]));
+    assert_ne!(without.run(&["install", "app"]).exit_code, 0, "packages of an unknown key");
+}
+
+#[test]
+fn a_key_that_the_store_lost_is_taken_from_its_file_again() {
+    let Some(world) = World::new() else { return };
+    let outside = &world.site.outside;
+    outside.sync().unwrap();
+    let blob = sha256(world.signer.public_key().as_bytes());
+    let store = outside.agent.home().join("store/blobs/sha256").join(&blob[..2]).join(&blob[2..4]);
+    fs::remove_file(store.join(&blob)).unwrap();
+    outside.agent.run(&["sync", "-f", "waybill.yaml", "--locked"]).unwrap();
+    assert!(store.join(&blob).is_file());
 }
 
 #[test]

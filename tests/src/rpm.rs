@@ -91,6 +91,13 @@ impl Signer {
         done(self.command("gpg").args(["--batch", "--armor", "--export"]))
     }
 
+    /// The fingerprint of the key, lower-case hex.
+    pub fn fingerprint(&self) -> String {
+        let listed = done(self.command("gpg").args(["--batch", "--with-colons", "--fingerprint"]));
+        let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap_or_default();
+        line.split(':').nth(9).unwrap_or_default().to_lowercase()
+    }
+
     /// The public keys in one file and the secret ones in another, as Helm reads them.
     pub fn keyrings(&self) -> (PathBuf, PathBuf) {
         let [public, secret] = ["public.gpg", "secret.gpg"].map(|name| self.folder.join(name));

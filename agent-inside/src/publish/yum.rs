@@ -62,6 +62,11 @@ pub fn address(facts: &RpmFacts) -> String {
     format!("yum/{}/{}", facts.target, facts.location)
 }
 
+/// The path below the server's root at which a key is served that may sign packages.
+pub fn key_address(target: &Target, fingerprint: &str) -> String {
+    format!("yum/{target}/keys/{fingerprint}.asc")
+}
+
 /// The folder of a target's metadata: `yum/<target>/repodata`.
 pub fn folder(target: &Target) -> String {
     format!("yum/{target}/repodata")
@@ -85,6 +90,9 @@ pub fn check(artifact: &Artifact, facts: &RpmFacts) -> Result<(), PublishError> 
     let element = |problem| PublishError::Element { artifact: artifact.name.clone(), problem };
     if facts.location.as_str().starts_with("repodata/") {
         return Err(element("it stands among the repository's own metadata"));
+    }
+    if facts.location.as_str().starts_with("keys/") {
+        return Err(element("it stands among the repository's keys"));
     }
     element::placed(facts, artifact.blobs[0]).map(drop).map_err(element)
 }

@@ -154,11 +154,12 @@ fn a_package_that_is_not_held_is_a_fault_and_one_among_the_metadata_is_refused()
     let package = fixture::rpm("el9", "a", "1", b"a");
     let lost = Snapshot::of([package.clone()]).unwrap();
     assert!(matches!(render(&lost, &HeldBytes::default()), Err(PublishError::Read { .. })));
-    let mut inside = package;
-    let Facts::Rpm(facts) = &mut inside.facts else { unreachable!() };
-    facts.location = "repodata/repomd.xml".parse().unwrap();
-    let facts = facts.clone();
-    assert!(matches!(check(&inside, &facts), Err(PublishError::Element { .. })));
+    let Facts::Rpm(facts) = &package.facts else { unreachable!() };
+    for location in ["repodata/repomd.xml", "keys/a.asc"] {
+        let facts = RpmFacts { location: location.parse().unwrap(), ..facts.clone() };
+        let refused = check(&package, &facts);
+        assert!(matches!(refused, Err(PublishError::Element { .. })), "{location}");
+    }
 }
 
 #[test]
