@@ -133,7 +133,8 @@ impl Push {
                 page_of_tags(&asked.name, after.collect(), query)
             }
             OciPath::Referrers { subject, .. } => {
-                referrers::list_local(local, blobs.clone(), place, subject.named(), query).await
+                let blobs = blobs.clone();
+                referrers::list_local(local, blobs, place, &asked.name, subject, query).await
             }
             OciPath::Upload { .. } => Err(OciError::NoEndpoint),
         }

@@ -465,3 +465,38 @@ async fn no_namespace_leads_out_of_the_local_space_or_into_another_name() {
     assert!(!site.root().join("state/generations").exists());
     assert!(!site.root().join("generations").exists());
 }
+
+#[tokio::test]
+async fn a_list_of_long_referrers_comes_in_pages_that_link_to_each_other() {
+    let site = pushable(1 << 30);
+    site.push_blob("apps/x", b"config").await;
+    let subject = image(b"config", &[], "");
+    site.put_manifest("/v2/apps/x/manifests/1", subject.clone()).await;
+    let named = digest(subject.as_bytes());
+    let long = "a".repeat(3 << 20);
+    let mut pushed = vec![];
+    for number in 0..3 {
+        let more = format!(
+            ",\"subject\":{{\"mediaType\":\"{IMAGE}\",\"digest\":\"{named}\",\"size\":{}}},\
+             \"artifactType\":\"a b/c\",\"annotations\":{{\"{number}\":\"{long}\"}}",
+            subject.len()
+        );
+        let referrer = image(b"config", &[], &more);
+        let digest = digest(referrer.as_bytes());
+        let put = site.put_manifest(&format!("/v2/apps/x/manifests/{digest}"), referrer).await;
+        assert_eq!(put.status, 201, "{}", put.text());
+        pushed.push(digest);
+    }
+    pushed.sort();
+    let mut path = format!("/v2/apps/x/referrers/{named}?artifactType=a+b/c");
+    for (number, expected) in pushed.iter().enumerate() {
+        let page = site.get(&path).await;
+        let listed = page.json()["manifests"].clone();
+        assert_eq!((listed.as_array().unwrap().len(), &listed[0]["digest"]), (1, &json!(expected)));
+        assert!(page.body.len() < limits::REFERRERS_PAGE_LEN_BYTES_MAX);
+        assert_eq!(page.header("oci-filters-applied"), "artifactType");
+        let link = page.header(header::LINK);
+        assert_eq!(link.is_empty(), number == 2, "{link}");
+        path = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
+    }
+}
