@@ -153,6 +153,8 @@ fn dnf_knows_no_key_but_those_that_the_inside_serves() {
     let server = world.site.inside.serve();
     let (url, fingerprint) = (&server.url, world.signer.fingerprint());
     let vendor = format!("{url}/yum/el9/keys/{fingerprint}.asc");
+    let page = String::from_utf8(server.get("/").body).unwrap();
+    assert!(page.contains(&format!("gpgkey={url}/keys/site.asc {vendor}")), "{page}");
     let key = server.get(&format!("/yum/el9/keys/{fingerprint}.asc"));
     assert_eq!(String::from_utf8(key.body).unwrap(), world.signer.public_key());
 

@@ -6,7 +6,7 @@ use gapferry_common::store::Store;
 use gapferry_proto::limits;
 
 use super::*;
-use crate::local::{self, Local, Prefix, Prefixes};
+use crate::local::{Local, Prefix, Prefixes};
 use crate::serve::oci::Push;
 use crate::settings::{AccessRule, Readers};
 use crate::users::UserName;
@@ -24,7 +24,7 @@ fn pushable(quota: u64) -> TestSite {
     };
     let prefixes = Prefixes::try_from(vec![prefix]).unwrap();
     let store = Store::open(site.root().to_owned()).unwrap();
-    let local = Local::open(local::folder(site.root()), store, prefixes).unwrap();
+    let local = Local::open(site.root(), store, prefixes).unwrap();
     let app = App::new(
         "prod".parse().unwrap(),
         KEY.public_armoured().unwrap(),
@@ -499,4 +499,50 @@ async fn a_list_of_long_referrers_comes_in_pages_that_link_to_each_other() {
         assert_eq!(link.is_empty(), number == 2, "{link}");
         path = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
     }
+}
+
+#[tokio::test]
+async fn who_pushed_and_deleted_is_in_the_audit_log_and_the_page_counts_what_is_there() {
+    let site = pushable(1 << 20);
+    site.switch(&[&[]]);
+    site.push_blob("apps/x", b"config").await;
+    let manifest = image(b"config", &[], "");
+    let named = digest(manifest.as_bytes());
+    assert_eq!(site.put_manifest("/v2/apps/x/manifests/1", manifest.clone()).await.status, 201);
+    assert_eq!(site.put_manifest("/v2/apps/x/manifests/2", "{").await.status, 400);
+    let bytes = manifest.len() as u64 + 6;
+    let page = site.get("/").await;
+    let row = format!(
+        "<td>apps/</td><td class=\"number\">1</td><td class=\"number\">1</td>\
+         <td class=\"number\">1</td><td class=\"number\">{}</td>\
+         <td class=\"number\">1048576</td>",
+        bytes + 3 * limits::PUSHED_DOCUMENT_LEN_BYTES
+    );
+    assert!(page.text().contains(&row), "{row}\n{}", page.text());
+    let blob = digest(b"config");
+    for path in [
+        "/v2/apps/x/manifests/1".to_owned(),
+        format!("/v2/apps/x/manifests/{named}"),
+        format!("/v2/apps/x/blobs/{blob}"),
+    ] {
+        assert_eq!(site.push("DELETE", &path, "").await.status, 202, "{path}");
+        assert_eq!(site.push("DELETE", &path, "").await.status, 404, "{path}");
+    }
+    let log = fs::read_to_string(site.root().join("state/audit.log")).unwrap();
+    let lines = log.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        assert!(line.as_object_mut().unwrap().remove("at").is_some());
+        line
+    });
+    let pushed = |event| {
+        json!({"event": event, "user": "ci", "repository": "apps/x", "digest": named,
+            "tags": ["1"], "bytes": bytes})
+    };
+    let deleted = |event, reference: &str| json!({"event": event, "user": "ci", "repository": "apps/x", "reference": reference});
+    let blob = format!("blob {blob}");
+    let mut expected = vec![pushed("pushing"), pushed("pushed")];
+    for reference in ["1", &named, &blob] {
+        expected.extend([deleted("deleting", reference), deleted("deleted", reference)]);
+    }
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
 }
