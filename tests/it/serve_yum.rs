@@ -38,6 +38,10 @@ struct World {
 impl World {
     /// None where a client that makes or takes packages is missing.
     fn new() -> Option<Self> {
+        Self::made_by("createrepo_c")
+    }
+
+    fn made_by(createrepo: &'static str) -> Option<Self> {
         let usable = [Client::Dnf, Client::Rpm, Client::Gpg].map(Client::usable);
         if usable.contains(&false) {
             return None;
@@ -45,10 +49,14 @@ impl World {
         let site = Site::new();
         let mut base = YumRepo::new(&site.path("base"));
         base.group = Some("core".to_owned());
-        MODULES.clone_into(&mut base.modules);
-        ADVISORIES.clone_into(&mut base.advisories);
+        base.createrepo = createrepo;
+        if createrepo == "createrepo_c" {
+            MODULES.clone_into(&mut base.modules);
+            ADVISORIES.clone_into(&mut base.advisories);
+        }
         let mut extra = YumRepo::new(&site.path("extra"));
         extra.group = Some("more".to_owned());
+        extra.createrepo = createrepo;
         let signer = Signer::new(&site.path("signer"));
         let world = Self { upstream: Upstream::start(), site, signer, base, extra };
         world.offer("1.0");
@@ -144,6 +152,25 @@ fn dnf_installs_from_the_inside_what_two_upstreams_signed() {
     }
     let advisories = done(dnf.run(&["updateinfo", "list", "--all"]));
     assert!(advisories.contains("A-1"), "{advisories}");
+}
+
+#[test]
+fn dnf_reads_metadata_that_are_packed_as_upstream_packs_its_own() {
+    if !Client::Createrepo1.usable() {
+        return;
+    }
+    let Some(world) = World::made_by("createrepo_c1") else { return };
+    world.site.carry();
+    let server = world.site.inside.serve();
+    let head = String::from_utf8(server.get("/yum/el9/repodata/repomd.xml").body).unwrap();
+    assert_eq!(head.matches(".zst\"/>").count(), 3, "primary, filelists, other: {head}");
+    assert!(!head.contains(".gz"), "{head}");
+    let folder = tempfile::tempdir().unwrap();
+    let dnf = world.dnf(&server, folder.path());
+    assert_eq!(seen(&dnf), ["app-1.0", "tool+x-1.0", "words-1.0"]);
+    let groups = done(dnf.run(&["group", "list"]));
+    assert!(groups.contains("core") && groups.contains("more"), "{groups}");
+    done(dnf.run(&["install", "app", "tool+x"]));
 }
 
 #[test]

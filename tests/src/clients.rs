@@ -30,6 +30,8 @@ pub enum Client {
     Dnf,
     /// What makes packages and repositories for dnf: `rpmbuild`, `rpmsign`, `createrepo_c`.
     Rpm,
+    /// The one that packs metadata by zstd.
+    Createrepo1,
     Helm,
     Gpg,
     Oras,
@@ -41,7 +43,7 @@ pub enum Client {
 }
 
 impl Client {
-    /// All but Ansible and OpenSSL, which fetch nothing by themselves.
+    /// All but Ansible, OpenSSL and the second `createrepo_c`, which fetch nothing by themselves.
     pub const ALL: [Self; 12] = [
         Self::Pip,
         Self::AptGet,
@@ -66,6 +68,7 @@ impl Client {
             Self::Curl => "curl",
             Self::Dnf => "dnf",
             Self::Rpm => "rpmbuild",
+            Self::Createrepo1 => "createrepo_c1",
             Self::Helm => "helm",
             Self::Gpg => "gpg",
             Self::AnsiblePlaybook => "ansible-playbook",
