@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
+use serde_json::json;
 use tests::{
     Site, Upstream,
     clients::{Client, Dnf},
@@ -133,6 +134,8 @@ fn dnf_installs_from_the_inside_what_two_upstreams_signed() {
     world.site.carry();
     let status = world.site.inside.status();
     assert_eq!(status["artifacts"]["rpm"], 3 + 4 + 2, "packages, documents, keys: {status}");
+    let yum = json!({"el9": {"packages": 3, "keys": [world.signer.fingerprint()]}});
+    assert_eq!(status["yum"], yum);
     let server = world.site.inside.serve();
     let folder = tempfile::tempdir().unwrap();
     let dnf = world.dnf(&server, folder.path());
