@@ -19,6 +19,7 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{StreamExt as _, stream};
+use gapferry_common::openpgp::ring;
 use gapferry_proto::{Artifact, BlobId, BlobRef, Digest, Facts, Kind};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -34,6 +35,7 @@ use crate::source::{
         layout::Layout,
         registry::{Repository, Shelf},
     },
+    yum,
 };
 
 /// How many blobs are fetched at a time, unless the user says otherwise.
@@ -65,6 +67,8 @@ pub enum Source {
     Layout(Utf8PathBuf),
     /// A chart on disk: an archive, or a folder that is packed.
     Chart(Utf8PathBuf),
+    /// One key of a key file, by its fingerprint.
+    Key(Utf8PathBuf, String),
 }
 
 /// A blob that an artifact wants.
@@ -88,6 +92,8 @@ pub enum FetchError {
     Image(#[from] ImageError),
     #[error("cannot pack the chart {path}")]
     Chart { path: Utf8PathBuf, source: Box<HelmError> },
+    #[error("{path} has no key {fingerprint} any more; resolve again")]
+    Key { path: Utf8PathBuf, fingerprint: String },
     #[error("cannot read {path}")]
     Read { path: Utf8PathBuf, source: io::Error },
     #[error("{path} does not exist; resolve again")]
@@ -106,7 +112,7 @@ impl FetchError {
             Self::Http(error) => error.verdict(),
             Self::Image(error) => error.verdict(),
             Self::Chart { source, .. } => source.verdict(),
-            Self::Missing { .. } => Verdict::Missing,
+            Self::Missing { .. } | Self::Key { .. } => Verdict::Missing,
             Self::Digest { .. } => Verdict::Refused,
             Self::Read { .. } | Self::Write { .. } => Verdict::Fault,
         }
@@ -135,6 +141,13 @@ pub fn sources(artifact: &Artifact, base: &Utf8Path) -> Result<Vec<(BlobRef, Sou
     let blobs = artifact.blobs.iter().copied();
     if let Facts::Chart(_) = &artifact.facts {
         return chart(artifact, base).ok_or_else(origin);
+    }
+    if let Facts::YumDocument(facts) = &artifact.facts
+        && let Some(fingerprint) = facts.key()
+    {
+        let path = base.join(artifact.origin.strip_prefix("file:").ok_or_else(origin)?);
+        let source = |blob| (blob, Source::Key(path.clone(), fingerprint.to_owned()));
+        return Ok(blobs.map(source).collect());
     }
     let Facts::Image(image) = &artifact.facts else {
         let url: Url = artifact.origin.parse().map_err(|_| origin())?;
@@ -261,6 +274,14 @@ impl Run<'_> {
                 blocking(&path.clone(), move || pack(&path, &partial, blob)).await?;
                 bar.at(blob.len_bytes);
             }
+            Source::Key(path, fingerprint) => {
+                let (path, fingerprint) = (path.clone(), fingerprint.clone());
+                let partial = partial.clone();
+                let from = path.clone();
+                let pick = move || pick_key(&path, fingerprint, &partial, blob);
+                blocking(&from, pick).await?;
+                bar.at(blob.len_bytes);
+            }
         }
         let into = Arc::clone(&self.into);
         let failed = partial.clone();
@@ -285,12 +306,38 @@ async fn blocking(
 fn pack(path: &Utf8Path, partial: &Utf8Path, blob: BlobRef) -> Result<(), FetchError> {
     let (bytes, _) = helm::archive_on_disk(path)
         .map_err(|source| FetchError::Chart { path: path.to_owned(), source: Box::new(source) })?;
-    let (expected, actual) = (blob.id.digest(), Digest::of(&bytes));
+    write(&bytes, path, partial, blob)
+}
+
+/// Writes one key of a key file and checks its digest.
+fn pick_key(
+    path: &Utf8Path,
+    fingerprint: String,
+    partial: &Utf8Path,
+    blob: BlobRef,
+) -> Result<(), FetchError> {
+    let bytes = yum::fetch::read_key_file(path)
+        .map_err(|source| FetchError::Read { path: path.to_owned(), source })?;
+    let keys = ring::keys(&bytes).unwrap_or_default();
+    match keys.into_iter().find(|key| key.fingerprint == fingerprint) {
+        Some(key) => write(key.armoured.as_bytes(), path, partial, blob),
+        None => Err(FetchError::Key { path: path.to_owned(), fingerprint }),
+    }
+}
+
+/// Writes what was made of `path`, if it is the blob.
+fn write(
+    bytes: &[u8],
+    path: &Utf8Path,
+    partial: &Utf8Path,
+    blob: BlobRef,
+) -> Result<(), FetchError> {
+    let (expected, actual) = (blob.id.digest(), Digest::of(bytes));
     if expected != actual {
         return Err(FetchError::Digest { path: path.to_owned(), expected, actual });
     }
     let unwritten = |source| FetchError::Write { path: partial.to_owned(), source };
-    fs::write(partial, &bytes).map_err(unwritten)
+    fs::write(partial, bytes).map_err(unwritten)
 }
 
 /// Copies a file of a layout, at most `blob.len_bytes` of it, and checks its digest.

@@ -7,6 +7,7 @@ mod census;
 mod check;
 mod chunks;
 mod cli;
+mod collisions;
 mod confirm;
 mod delta;
 mod encodings;

@@ -241,13 +241,32 @@ pub struct YumDocumentFacts {
     /// The id of the upstream repository.
     #[n(1)]
     pub repository: String,
-    /// The type in upstream's `repomd.xml`: `modules`, `updateinfo`, `group`.
+    /// The type in upstream's `repomd.xml`: `modules`, `updateinfo`, `group`; or
+    /// `key-<fingerprint>` for a key that may sign packages, one armoured block.
     #[n(2)]
     pub document: String,
     /// The architecture whose nodes it is for, `x86_64`.
     #[n(3)]
     pub architecture: String,
 }
+
+impl YumDocumentFacts {
+    /// The type of a document that is a key.
+    pub fn of_key(fingerprint: &str) -> String {
+        format!("{KEY}{fingerprint}")
+    }
+
+    /// The fingerprint, in lower-case hex, of the key that the document is; none of all others.
+    pub fn key(&self) -> Option<&str> {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let fingerprint = self.document.strip_prefix(KEY)?;
+        ((40..=64).contains(&fingerprint.len()) && fingerprint.bytes().all(hex))
+            .then_some(fingerprint)
+    }
+}
+
+/// What the type of a document begins with that is a key.
+const KEY: &str = "key-";
 
 /// A Helm chart. The artifact's name is `<repository>/<chart>-<version>`.
 ///
@@ -346,4 +365,29 @@ pub enum Method {
     /// Its origin gave it over TLS and publishes no digest; the lock keeps the one first seen.
     #[n(9)]
     Transport,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_a_key_when_its_type_has_a_fingerprint() {
+        let key = |document: &str| {
+            let facts = YumDocumentFacts {
+                target: "el9".parse().unwrap(),
+                repository: "baseos".to_owned(),
+                document: document.to_owned(),
+                architecture: "x86_64".to_owned(),
+            };
+            facts.key().map(str::to_owned)
+        };
+        let fingerprint = "0123456789abcdef0123456789abcdef01234567";
+        assert_eq!(key(&YumDocumentFacts::of_key(fingerprint)).as_deref(), Some(fingerprint));
+        for other in
+            ["group", "key-", "key-../../x", &format!("key-{}", "A".repeat(40)), fingerprint]
+        {
+            assert_eq!(key(other), None, "{other}");
+        }
+    }
 }

@@ -232,6 +232,16 @@ pub const UPLOADS_MAX: usize = 256;
 /// says that clients take with the registry's host. Each part of it becomes a folder.
 pub const PUSHED_NAME_LEN_BYTES_MAX: usize = 255;
 
+/// Longest page of a list of referrers, in bytes: 4 MiB, as long as clients expect a manifest to be.
+/// Every entry has a manifest's annotations, of which a few hundred bytes are usual.
+pub const REFERRERS_PAGE_LEN_BYTES_MAX: usize = 4 << 20;
+
+/// Most manifests that are read for one page of a list of referrers: 1000. An image has some ten.
+pub const REFERRERS_READ_MAX: usize = 1000;
+
+/// Most bytes of small documents that a server keeps in memory for whoever asks next: 64 MiB.
+pub const SHARED_LEN_BYTES_MAX: usize = 64 << 20;
+
 /// Deepest nesting of a manifest that is pushed. Image-spec has no field deeper than 5.
 pub const PUSHED_MANIFEST_DEPTH_MAX: usize = 64;
 

@@ -5,6 +5,7 @@
 mod certificates;
 mod check;
 mod closures;
+mod collisions;
 mod conformance;
 mod damage;
 mod delta;

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{
     Content, Inside, Site,
     clients::{self, Client},
@@ -156,6 +156,12 @@ fn what_real_clients_push_outlives_a_rollback_a_switch_and_a_restart() {
         assert!(String::from_utf8_lossy(&listed).contains("vnd.test.note"), "{}", server.log());
     };
     assert_all(&server);
+    let mut usage = world.site.inside.status()["pushed"].clone();
+    assert!(0 < usage[0]["bytes"].as_u64().unwrap());
+    usage[0].as_object_mut().unwrap().retain(|field, _| !field.ends_with("bytes"));
+    let counted = json!([{"prefix": "apps/", "repositories": 4, "manifests": 12, "tags": 4}]);
+    // An index of two platforms each, around which crane puts another; an artifact and its note.
+    assert_eq!(usage, counted);
     world.site.inside.rollback(1).unwrap();
     wait_for_generation(&server, 1);
     assert_all(&server);

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
+use serde_json::json;
 use tests::{
     Site, Upstream,
     clients::{Client, Dnf},
@@ -38,11 +39,15 @@ pub struct World {
 impl World {
     /// None where a client that makes or takes packages is missing.
     fn new() -> Option<Self> {
-        Self::for_client(Client::Dnf)
+        Self::made_by("createrepo_c", Client::Dnf)
     }
 
     /// None where `client` is missing, or what makes packages for it.
     pub fn for_client(client: Client) -> Option<Self> {
+        Self::made_by("createrepo_c", client)
+    }
+
+    fn made_by(createrepo: &'static str, client: Client) -> Option<Self> {
         let usable = [client, Client::Rpm, Client::Gpg].map(Client::usable);
         if usable.contains(&false) {
             return None;
@@ -50,10 +55,14 @@ impl World {
         let site = Site::new();
         let mut base = YumRepo::new(&site.path("base"));
         base.group = Some("core".to_owned());
-        MODULES.clone_into(&mut base.modules);
-        ADVISORIES.clone_into(&mut base.advisories);
+        base.createrepo = createrepo;
+        if createrepo == "createrepo_c" {
+            MODULES.clone_into(&mut base.modules);
+            ADVISORIES.clone_into(&mut base.advisories);
+        }
         let mut extra = YumRepo::new(&site.path("extra"));
         extra.group = Some("more".to_owned());
+        extra.createrepo = createrepo;
         let signer = Signer::new(&site.path("signer"));
         let world = Self { upstream: Upstream::start(), site, signer, base, extra };
         world.offer("1.0");
@@ -137,7 +146,9 @@ fn dnf_installs_from_the_inside_what_two_upstreams_signed() {
     let Some(world) = World::new() else { return };
     world.site.carry();
     let status = world.site.inside.status();
-    assert_eq!(status["artifacts"]["rpm"], 3 + 4, "packages and documents: {status}");
+    assert_eq!(status["artifacts"]["rpm"], 3 + 4 + 2, "packages, documents, keys: {status}");
+    let yum = json!({"el9": {"packages": 3, "keys": [world.signer.fingerprint()]}});
+    assert_eq!(status["yum"], yum);
     let server = world.site.inside.serve();
     let folder = tempfile::tempdir().unwrap();
     let dnf = world.dnf(&server, folder.path());
@@ -157,6 +168,59 @@ fn dnf_installs_from_the_inside_what_two_upstreams_signed() {
     }
     let advisories = done(dnf.run(&["updateinfo", "list", "--all"]));
     assert!(advisories.contains("A-1"), "{advisories}");
+}
+
+#[test]
+fn dnf_reads_metadata_that_are_packed_as_upstream_packs_its_own() {
+    if !Client::Createrepo1.usable() {
+        return;
+    }
+    let Some(world) = World::made_by("createrepo_c1", Client::Dnf) else { return };
+    world.site.carry();
+    let server = world.site.inside.serve();
+    let head = String::from_utf8(server.get("/yum/el9/repodata/repomd.xml").body).unwrap();
+    assert_eq!(head.matches(".zst\"/>").count(), 3, "primary, filelists, other: {head}");
+    assert!(!head.contains(".gz"), "{head}");
+    let folder = tempfile::tempdir().unwrap();
+    let dnf = world.dnf(&server, folder.path());
+    assert_eq!(seen(&dnf), ["app-1.0", "tool+x-1.0", "words-1.0"]);
+    let groups = done(dnf.run(&["group", "list"]));
+    assert!(groups.contains("core") && groups.contains("more"), "{groups}");
+    done(dnf.run(&["install", "app", "tool+x"]));
+}
+
+#[test]
+fn dnf_knows_no_key_but_those_that_the_inside_serves() {
+    let Some(world) = World::new() else { return };
+    world.site.carry();
+    let server = world.site.inside.serve();
+    let (url, fingerprint) = (&server.url, world.signer.fingerprint());
+    let vendor = format!("{url}/yum/el9/keys/{fingerprint}.asc");
+    let page = String::from_utf8(server.get("/").body).unwrap();
+    assert!(page.contains(&format!("gpgkey={url}/keys/site.asc {vendor}")), "{page}");
+    let key = server.get(&format!("/yum/el9/keys/{fingerprint}.asc"));
+    assert_eq!(String::from_utf8(key.body).unwrap(), world.signer.public_key());
+
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (site, uri) = (format!("{url}/keys/site.asc"), format!("{url}/yum/el9"));
+    let dnf = Dnf::with_key_urls(folders[0].path(), &uri, &[&site, &vendor]);
+    done(dnf.run(&["install", "app", "tool+x"]));
+    assert!(dnf.root().join("usr/share/tool+x/file").is_file());
+    let without = Dnf::with_key_urls(folders[1].path(), &uri, &[&site]);
+    done(without.run(&["makecache"]));
+    assert_ne!(without.run(&["install", "app"]).exit_code, 0, "packages of an unknown key");
+}
+
+#[test]
+fn a_key_that_the_store_lost_is_taken_from_its_file_again() {
+    let Some(world) = World::new() else { return };
+    let outside = &world.site.outside;
+    outside.sync().unwrap();
+    let blob = sha256(world.signer.public_key().as_bytes());
+    let store = outside.agent.home().join("store/blobs/sha256").join(&blob[..2]).join(&blob[2..4]);
+    fs::remove_file(store.join(&blob)).unwrap();
+    outside.agent.run(&["sync", "-f", "waybill.yaml", "--locked"]).unwrap();
+    assert!(store.join(&blob).is_file());
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub enum Client {
     Dnf,
     /// What makes packages and repositories for dnf: `rpmbuild`, `rpmsign`, `createrepo_c`.
     Rpm,
+    /// The one that packs metadata by zstd.
+    Createrepo1,
     Helm,
     Gpg,
     Oras,
@@ -79,6 +81,7 @@ impl Client {
             Self::Curl => "curl",
             Self::Dnf => "dnf",
             Self::Rpm => "rpmbuild",
+            Self::Createrepo1 => "createrepo_c1",
             Self::Helm => "helm",
             Self::Gpg => "gpg",
             Self::AnsiblePlaybook => "ansible-playbook",

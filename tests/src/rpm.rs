@@ -91,6 +91,13 @@ impl Signer {
         done(self.command("gpg").args(["--batch", "--armor", "--export"]))
     }
 
+    /// The fingerprint of the key, lower-case hex.
+    pub fn fingerprint(&self) -> String {
+        let listed = done(self.command("gpg").args(["--batch", "--with-colons", "--fingerprint"]));
+        let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap_or_default();
+        line.split(':').nth(9).unwrap_or_default().to_lowercase()
+    }
+
     /// The public keys in one file and the secret ones in another, as Helm reads them.
     pub fn keyrings(&self) -> (PathBuf, PathBuf) {
         let [public, secret] = ["public.gpg", "secret.gpg"].map(|name| self.folder.join(name));
@@ -122,12 +129,15 @@ pub struct YumRepo {
     /// `modules.yaml` and `updateinfo.xml`, where they have text.
     pub modules: String,
     pub advisories: String,
+    /// What makes the metadata: `createrepo_c` packs by gzip, `createrepo_c1` by zstd.
+    pub createrepo: &'static str,
 }
 
 impl YumRepo {
     pub fn new(folder: &Path) -> Self {
         let (modules, advisories) = (String::new(), String::new());
-        Self { folder: folder.to_owned(), group: None, modules, advisories }
+        let createrepo = "createrepo_c";
+        Self { folder: folder.to_owned(), group: None, modules, advisories, createrepo }
     }
 
     /// Makes packages, signs them, and makes the metadata anew; packages made before stay.
@@ -165,7 +175,7 @@ impl YumRepo {
             fs::write(&path, text).expect("a file can be written");
             path
         };
-        let mut createrepo = signer.command("createrepo_c");
+        let mut createrepo = signer.command(self.createrepo);
         createrepo.args(["--quiet", "--no-database"]);
         if let Some(group) = &self.group {
             createrepo.arg("-g").arg(write("comps.xml", &comps(group, rpms)));

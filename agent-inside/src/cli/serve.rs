@@ -17,7 +17,7 @@ use crate::{
     cli::import::repository_key,
     generation::{Current, State, StateError},
     home::Home,
-    local::{self, Local, Overlap, Prefixes},
+    local::{Local, Overlap, Prefixes},
     publish,
     serve::{
         self, Access, Activation, App, Auth, BlobPaths, Front, Generation, Listening, Push, Site,
@@ -150,7 +150,7 @@ fn push(home: &Home, state: &State, auth: &Arc<Auth>) -> anyhow::Result<Option<P
         let Some(snapshot) = state.snapshot(generation.snapshot)? else { continue };
         check_overlap(prefixes, generation.sequence, &snapshot)?;
     }
-    let local = Local::open(local::folder(home.root()), home.store()?, prefixes.clone())?;
+    let local = Local::open(home.root(), home.store()?, prefixes.clone())?;
     Ok(Some(Push::new(Arc::new(local), Arc::clone(auth))))
 }
 

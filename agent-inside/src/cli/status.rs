@@ -1,19 +1,31 @@
 //! `status`: what is served and trusted.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use gapferry_common::{
     cli::{Global, human_bytes},
     durable::at,
     exit::Exit,
 };
-use gapferry_proto::{Kind, KubesprayTree};
+use gapferry_proto::{Facts, Kind, KubesprayTree, Snapshot};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     generation::{State, StateError},
     home::Home,
     last_import::{self, LastImport},
+    local::{self, Usage},
     wants,
 };
+
+/// What stands below `/yum/` for one target.
+#[derive(Default, Serialize)]
+struct YumTree {
+    packages: u64,
+    /// Fingerprints of the keys that may sign them.
+    keys: BTreeSet<String>,
+}
 
 pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let state = State::of(home.root());
@@ -38,6 +50,8 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let artifacts = snapshot.count_by_kind();
     let wants = wants::unmet(wants::read(home.root())?, &snapshot).len();
     let last_import = last_import::read(home.root());
+    let (yum, charts) = (yum(&snapshot), charts(&snapshot));
+    let pushed = local::usage(home.root(), home.push_prefixes())?;
     let document = json!({
         "site": home.site(),
         "sequence": current.as_ref().map_or(0, |c| c.sequence.0),
@@ -50,6 +64,9 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         "kubespray": kubespray,
         "bytes_stored": bytes_stored,
         "wants": wants,
+        "yum": yum,
+        "helm": charts,
+        "pushed": pushed,
         "trusted": home.publisher_card().is_file(),
         "last_import": last_import,
     });
@@ -67,14 +84,63 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         let rolled = if current.generation < current.sequence { ", rolled back" } else { "" };
         format!(
             "Site       {}\nServes     generation {}{rolled} (export {} was the last applied)\n\
-             Artifacts  {}\n{}Store      {}\nWants      {wants}{open}",
+             Artifacts  {}\n{}{}Store      {}\nWants      {wants}{open}",
             home.site(),
             current.generation,
             current.sequence,
             counts.join(", "),
             trees.concat(),
+            trees_text(&yum, &charts, &pushed),
             human_bytes(bytes_stored),
         )
     });
     Ok(Exit::Done)
+}
+
+fn yum(snapshot: &Snapshot) -> BTreeMap<String, YumTree> {
+    let mut trees = BTreeMap::<String, YumTree>::new();
+    for artifact in snapshot.artifacts() {
+        match &artifact.facts {
+            Facts::Rpm(facts) => trees.entry(facts.target.to_string()).or_default().packages += 1,
+            Facts::YumDocument(facts) => {
+                let tree = trees.entry(facts.target.to_string()).or_default();
+                tree.keys.extend(facts.key().map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+    trees
+}
+
+/// How many charts each repository has.
+fn charts(snapshot: &Snapshot) -> BTreeMap<String, u64> {
+    let mut repositories = BTreeMap::new();
+    for artifact in snapshot.artifacts() {
+        if let Facts::Chart(facts) = &artifact.facts {
+            *repositories.entry(facts.repository.to_string()).or_default() += 1;
+        }
+    }
+    repositories
+}
+
+/// A line for each repository of packages and charts, and for each prefix that is pushed to.
+fn trees_text(
+    yum: &BTreeMap<String, YumTree>,
+    charts: &BTreeMap<String, u64>,
+    pushed: &[Usage],
+) -> String {
+    let yum = yum.iter().map(|(target, YumTree { packages, keys })| {
+        format!("Yum        /yum/{target}/: {packages} packages, {} keys\n", keys.len())
+    });
+    let charts = charts.iter();
+    let charts = charts.map(|(name, count)| format!("Helm       /helm/{name}/: {count} charts\n"));
+    let pushed = pushed.iter().map(|usage| {
+        let Usage { prefix, repositories, manifests, tags, bytes, quota_bytes } = usage;
+        let (bytes, quota) = (human_bytes(*bytes), human_bytes(*quota_bytes));
+        format!(
+            "Pushed     {prefix}: {repositories} repositories, {manifests} manifests, {tags} tags, \
+             {bytes} of {quota}\n"
+        )
+    });
+    yum.chain(charts).chain(pushed).collect()
 }

@@ -132,7 +132,6 @@ impl Books {
     }
 
     /// Bytes that are held and arriving.
-    #[cfg(test)]
     pub fn used(&self, at: usize) -> (u64, u64) {
         self.with(at, |book| (book.bytes, book.arriving))
     }

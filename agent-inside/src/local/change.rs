@@ -10,6 +10,7 @@ use gapferry_common::durable;
 use gapferry_common::hashing::Sha512;
 use gapferry_common::store::PutError;
 use gapferry_proto::{BlobId, BlobRef, FORMAT, limits};
+use serde_json::json;
 
 use super::books::Full;
 use super::documents::{
@@ -125,6 +126,14 @@ impl Local {
         let _changing = self.changing();
         let needs = self.needs(place, &manifest.needs)?;
         self.check_tags(place, &tags)?;
+        let facts = json!({
+            "user": user,
+            "repository": place.repository,
+            "digest": digest.to_string(),
+            "tags": tags,
+            "bytes": needs.iter().fold(bytes.len() as u64, |sum, need| sum + need.len_bytes),
+        });
+        self.audit.record("pushing", &facts)?;
         let blob = self.store_manifest(place, id, bytes)?;
         self.remember_alias(&digest, id)?;
         let document = ManifestDocument {
@@ -140,6 +149,7 @@ impl Local {
         for tag in tags {
             self.add_tag(place, user, id, &digest, tag)?;
         }
+        self.audit.record("pushed", &facts)?;
         Ok(Pushed { digest, subject: manifest.subject })
     }
 
@@ -256,16 +266,35 @@ impl Local {
     /// # Errors
     ///
     /// [`LocalError::ManifestUnknown`].
-    pub fn delete_tag(&self, place: &Place, tag: &str) -> Result<(), LocalError> {
+    pub fn delete_tag(&self, place: &Place, user: &str, tag: &str) -> Result<(), LocalError> {
         let _changing = self.changing();
-        self.remove_tag(place, tag)
+        if !self
+            .held()
+            .repositories
+            .get(&place.repository)
+            .is_some_and(|r| r.tags.contains_key(tag))
+        {
+            return Err(LocalError::ManifestUnknown);
+        }
+        self.audited_delete(place, user, tag, || self.remove_tag(place, tag))
+    }
+
+    fn audited_delete(
+        &self,
+        place: &Place,
+        user: &str,
+        reference: &str,
+        delete: impl FnOnce() -> Result<(), LocalError>,
+    ) -> Result<(), LocalError> {
+        let repository = &place.repository;
+        let facts = json!({"user": user, "repository": repository, "reference": reference});
+        self.audit.record("deleting", &facts)?;
+        delete()?;
+        Ok(self.audit.record("deleted", &facts)?)
     }
 
     fn remove_tag(&self, place: &Place, tag: &str) -> Result<(), LocalError> {
         let name = &place.repository;
-        if self.held().repositories.get(name).is_none_or(|held| !held.tags.contains_key(tag)) {
-            return Err(LocalError::ManifestUnknown);
-        }
         documents::remove(&self.places.tag(name, tag))?;
         self.forget(place, |repository| drop(repository.tags.remove(tag)));
         self.books.drop_document(place.at);
@@ -277,7 +306,12 @@ impl Local {
     /// # Errors
     ///
     /// [`LocalError::ManifestUnknown`].
-    pub fn delete_manifest(&self, place: &Place, named: &Named) -> Result<(), LocalError> {
+    pub fn delete_manifest(
+        &self,
+        place: &Place,
+        user: &str,
+        named: &Named,
+    ) -> Result<(), LocalError> {
         let _changing = self.changing();
         let name = &place.repository;
         let held = self.held();
@@ -288,13 +322,15 @@ impl Local {
         let leading = tags.filter(|(_, document)| document.manifest == id);
         let tags: Vec<String> = leading.map(|(tag, _)| tag.clone()).collect();
         drop(held);
-        for tag in tags {
-            self.remove_tag(place, &tag)?;
-        }
-        documents::remove(&self.places.manifest(name, id))?;
-        self.forget(place, |repository| drop(repository.manifests.remove(&id)));
-        self.books.drop_blob(place.at, id);
-        self.drop_aliases(id)
+        self.audited_delete(place, user, &named.to_string(), || {
+            for tag in tags {
+                self.remove_tag(place, &tag)?;
+            }
+            documents::remove(&self.places.manifest(name, id))?;
+            self.forget(place, |repository| drop(repository.manifests.remove(&id)));
+            self.books.drop_blob(place.at, id);
+            self.drop_aliases(id)
+        })
     }
 
     /// Forgets a blob. Its bytes leave with the next sweep, if nothing else needs them.
@@ -302,7 +338,7 @@ impl Local {
     /// # Errors
     ///
     /// [`LocalError::BlobUnknown`], [`LocalError::BlobNeeded`].
-    pub fn delete_blob(&self, place: &Place, named: &Named) -> Result<(), LocalError> {
+    pub fn delete_blob(&self, place: &Place, user: &str, named: &Named) -> Result<(), LocalError> {
         let _changing = self.changing();
         let name = &place.repository;
         let held = self.held();
@@ -313,10 +349,12 @@ impl Local {
             return Err(LocalError::BlobNeeded);
         }
         drop(held);
-        documents::remove(&self.places.blob(name, id))?;
-        self.forget(place, |repository| drop(repository.blobs.remove(&id)));
-        self.books.drop_blob(place.at, id);
-        self.drop_aliases(id)
+        self.audited_delete(place, user, &format!("blob {named}"), || {
+            documents::remove(&self.places.blob(name, id))?;
+            self.forget(place, |repository| drop(repository.blobs.remove(&id)));
+            self.books.drop_blob(place.at, id);
+            self.drop_aliases(id)
+        })
     }
 
     fn forget(&self, place: &Place, forget: impl FnOnce(&mut Repository)) {

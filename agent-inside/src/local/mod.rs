@@ -22,6 +22,7 @@ pub mod documents;
 mod manifest;
 mod rules;
 mod uploads;
+mod usage;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use gapferry_common::audit::Audit;
 use gapferry_common::durable::{self, DurableError};
 use gapferry_common::hashing::Sha512;
 use gapferry_common::lock::{HomeLock, LockError};
@@ -46,6 +48,7 @@ pub use rules::Prefix;
 pub use rules::{Overlap, Prefixes};
 pub use uploads::Taken;
 use uploads::{Arriving, Uploads};
+pub use usage::{Usage, usage};
 
 /// Where the local space of a home lies.
 pub fn folder(home: &Utf8Path) -> Utf8PathBuf {
@@ -169,6 +172,8 @@ pub struct Local {
     uploads: Arc<Uploads>,
     /// Held while documents change, so that what one change looks at no other changes.
     changing: Mutex<()>,
+    /// Who pushed and who deleted, written before it is done and after.
+    audit: Audit,
     /// What stands on disk, for readers. Never locked while anything is written.
     held: RwLock<Held>,
     _only: HomeLock,
@@ -190,13 +195,13 @@ impl Held {
 }
 
 impl Local {
-    /// Opens the space at `root`, which is [`folder`] of the home, and drops uploads that a
-    /// killed server left.
+    /// Opens the space of a home, and drops uploads that a killed server left.
     ///
     /// # Errors
     ///
     /// [`OpenError`].
-    pub fn open(root: Utf8PathBuf, store: Store, prefixes: Prefixes) -> Result<Self, OpenError> {
+    pub fn open(home: &Utf8Path, store: Store, prefixes: Prefixes) -> Result<Self, OpenError> {
+        let (root, audit) = (folder(home), Audit::of(home));
         durable::create_folders(&root)?;
         let only = HomeLock::take(&root)?;
         store.clear_uploads()?;
@@ -222,6 +227,7 @@ impl Local {
             books: Arc::new(books),
             uploads: Arc::default(),
             changing: Mutex::default(),
+            audit,
             held: RwLock::new(held),
             _only: only,
         })
@@ -240,6 +246,11 @@ impl Local {
     /// Whether `user` may push there.
     pub fn may_push(&self, place: &Place, user: &str) -> bool {
         self.prefixes.all()[place.at].users.iter().any(|named| named == user)
+    }
+
+    /// What lies below each prefix.
+    pub fn usage(&self) -> Vec<Usage> {
+        usage::count(&self.prefixes, &self.books, &self.held().repositories)
     }
 
     fn held(&self) -> RwLockReadGuard<'_, Held> {

@@ -21,7 +21,7 @@ impl Home {
 
     fn open(&self, quota: u64) -> Local {
         let prefixes = Prefixes::try_from(vec![prefix("apps/", quota, &["ci"])]).unwrap();
-        Local::open(folder(&self.root), self.store.clone(), prefixes).unwrap()
+        Local::open(&self.root, self.store.clone(), prefixes).unwrap()
     }
 }
 
@@ -114,15 +114,15 @@ fn what_is_deleted_is_gone_and_what_is_needed_is_not_deleted() {
     }
     put(&local, &manifest, "1").unwrap();
     put(&local, &manifest, "2").unwrap();
-    let refused = local.delete_blob(&place, &sha256(b"layer"));
+    let refused = local.delete_blob(&place, "ci", &sha256(b"layer"));
     assert!(matches!(refused, Err(LocalError::BlobNeeded)), "{refused:?}");
-    local.delete_tag(&place, "1").unwrap();
+    local.delete_tag(&place, "ci", "1").unwrap();
     assert!(local.tagged(&place, "1").is_none() && local.tagged(&place, "2").is_some());
-    local.delete_manifest(&place, &sha256(&manifest)).unwrap();
+    local.delete_manifest(&place, "ci", &sha256(&manifest)).unwrap();
     assert!(local.tagged(&place, "2").is_none());
     for blob in [&b"config"[..], b"layer"] {
-        local.delete_blob(&place, &sha256(blob)).unwrap();
-        let again = local.delete_blob(&place, &sha256(blob));
+        local.delete_blob(&place, "ci", &sha256(blob)).unwrap();
+        let again = local.delete_blob(&place, "ci", &sha256(blob));
         assert!(matches!(again, Err(LocalError::BlobUnknown)), "{again:?}");
     }
     assert_eq!((local.tags(&place), local.books.used(0)), (None, (0, 0)));
@@ -207,7 +207,7 @@ fn a_damaged_document_keeps_no_other_away_and_a_second_server_out() {
     let local = home.open(1 << 20);
     push(&local, b"layer", &sha256(b"layer")).unwrap();
     let prefixes = local.prefixes.clone();
-    let second = Local::open(folder(&home.root), home.store.clone(), prefixes);
+    let second = Local::open(&home.root, home.store.clone(), prefixes);
     assert!(matches!(second, Err(OpenError::Lock(_))), "{second:?}");
     drop(local);
     let broken = Places::below(folder(&home.root)).tag("apps/x", "1");

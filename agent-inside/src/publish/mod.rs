@@ -84,8 +84,11 @@ pub trait Held {
 pub fn check(snapshot: &Snapshot) -> Result<(), PublishError> {
     let mut addresses = Addresses::default();
     for artifact in snapshot.artifacts() {
-        for (address, blob) in addresses_of(artifact) {
-            addresses.claim(address, blob, &artifact.name)?;
+        // Two repositories may give one key with other signatures on it: the first is served.
+        if !matches!(artifact.facts, Facts::YumDocument(_)) {
+            for (address, blob) in addresses_of(artifact) {
+                addresses.claim(address, blob, &artifact.name)?;
+            }
         }
         match &artifact.facts {
             Facts::Deb(facts) => apt::check(artifact, facts)?,
@@ -164,7 +167,10 @@ pub fn addresses_of(artifact: &Artifact) -> Vec<(String, BlobId)> {
             let names = ["", helm::PROVENANCE].map(|end| format!("{}{end}", helm::address(facts)));
             names.into_iter().zip(artifact.blobs.iter().map(|blob| blob.id)).collect()
         }
-        Facts::YumDocument(_) => Vec::new(),
+        Facts::YumDocument(facts) => {
+            let key = facts.key().map(|key| (yum::key_address(&facts.target, key), first));
+            key.into_iter().collect()
+        }
     }
 }
 

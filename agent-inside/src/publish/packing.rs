@@ -15,26 +15,53 @@ pub fn gzip(plain: &[u8]) -> Vec<u8> {
     encoder.finish().expect("writing to a Vec does not fail")
 }
 
+/// Compresses as `createrepo_c` does where it uses zstd.
+pub fn zstd(plain: &[u8]) -> Vec<u8> {
+    const LEVEL: i32 = 10;
+    zstd::bulk::compress(plain, LEVEL).expect("memory takes all")
+}
+
+/// How a document is packed, by its first bytes; none when it is plain.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Packing {
+    Gzip,
+    Xz,
+    Zstd,
+}
+
+impl Packing {
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let begins =
+            |(begin, packing): &(&[u8], Self)| bytes.starts_with(begin).then_some(*packing);
+        [(GZIP, Self::Gzip), (XZ, Self::Xz), (ZSTD, Self::Zstd)].iter().find_map(begins)
+    }
+}
+
+const GZIP: &[u8] = b"\x1f\x8b";
+const XZ: &[u8] = b"\xfd7zXZ\0";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+
 /// The plain form of a document, by its first bytes: gzip, xz, zstd, or plain already.
 ///
 /// # Errors
 ///
 /// It is damaged, or its plain form has more than `len_bytes_max` bytes.
 pub fn unpacked(bytes: &[u8], len_bytes_max: u64) -> io::Result<Vec<u8>> {
-    let reader: Box<dyn Read + '_> = if bytes.starts_with(b"\x1f\x8b") {
-        Box::new(flate2::read::MultiGzDecoder::new(bytes))
-    } else if bytes.starts_with(b"\xfd7zXZ\0") {
-        let stream = liblzma::stream::Stream::new_stream_decoder(
-            limits::INDEX_UNPACK_MEMORY_BYTES_MAX,
-            liblzma::stream::CONCATENATED,
-        )?;
-        Box::new(liblzma::read::XzDecoder::new_stream(bytes, stream))
-    } else if bytes.starts_with(b"\x28\xb5\x2f\xfd") {
-        let mut decoder = zstd::Decoder::with_buffer(bytes)?;
-        decoder.window_log_max(limits::ZSTD_WINDOW_LOG_MAX - 1)?;
-        Box::new(decoder)
-    } else {
-        Box::new(bytes)
+    let reader: Box<dyn Read + '_> = match Packing::of(bytes) {
+        Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
+        Some(Packing::Xz) => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(
+                limits::INDEX_UNPACK_MEMORY_BYTES_MAX,
+                liblzma::stream::CONCATENATED,
+            )?;
+            Box::new(liblzma::read::XzDecoder::new_stream(bytes, stream))
+        }
+        Some(Packing::Zstd) => {
+            let mut decoder = zstd::Decoder::with_buffer(bytes)?;
+            decoder.window_log_max(limits::ZSTD_WINDOW_LOG_MAX - 1)?;
+            Box::new(decoder)
+        }
+        None => Box::new(bytes),
     };
     let mut plain = Vec::new();
     LimitReader::new(reader, len_bytes_max).read_to_end(&mut plain)?;
@@ -49,12 +76,9 @@ mod tests {
     fn a_document_is_unpacked_to_its_bound_and_not_beyond() {
         let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
         xz.write_all(b"<comps/>").unwrap();
-        for packed in [
-            b"<comps/>".to_vec(),
-            gzip(b"<comps/>"),
-            xz.finish().unwrap(),
-            zstd::encode_all(&b"<comps/>"[..], 3).unwrap(),
-        ] {
+        for packed in
+            [b"<comps/>".to_vec(), gzip(b"<comps/>"), xz.finish().unwrap(), zstd(b"<comps/>")]
+        {
             assert_eq!(unpacked(&packed, 8).unwrap(), b"<comps/>");
             assert!(unpacked(&packed, 7).is_err());
         }

@@ -2,20 +2,21 @@
 //!
 //! In:   the packages of a snapshot, each with upstream's element of `primary.xml`, and the
 //!       documents that travel along; the bytes of both.
-//! Out:  `yum/<target>/repodata/<SHA-256>-….gz`: `primary`, `filelists` and `other`, and of what
-//!       was carried, groups, modules and advisories; and [`UNDATED`], the head but for its
-//!       dates; from that the signed heads.
+//! Out:  `yum/<target>/repodata/<SHA-256>-….gz`, or `….zst`: `primary`, `filelists` and `other`,
+//!       and of what was carried, groups, modules and advisories; and [`UNDATED`], the head but
+//!       for its dates; from that the signed heads.
 //! Pure: the same packages give the same bytes, whatever order they come in.
 //!
 //! The repositories that a target is supplied from are merged, so that a node needs one of its
-//! own. Everything is packed by gzip, which every dnf, yum and zypper reads; a `repomd.xml` can
-//! name one file of a sort only.
+//! own. Everything is packed by gzip, which every dnf, yum and zypper reads, since a `repomd.xml`
+//! can name one file of a sort only; by zstd where the groups, modules and advisories that came
+//! from upstream were packed so, for then the nodes of the target read it.
 
 mod element;
 mod header;
 mod merge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use gapferry_common::openpgp::sign::SiteKey;
@@ -26,7 +27,7 @@ use jiff::Timestamp;
 use self::element::escaped;
 use self::header::{Header, Sort as FileSort};
 use self::merge::Sort;
-use super::packing::{gzip, unpacked};
+use super::packing::{Packing, gzip, unpacked, zstd};
 use super::{Held, PublishError, path};
 
 /// The name of the document that becomes `repomd.xml` once it has a date.
@@ -62,6 +63,11 @@ pub fn address(facts: &RpmFacts) -> String {
     format!("yum/{}/{}", facts.target, facts.location)
 }
 
+/// The path below the server's root at which a key is served that may sign packages.
+pub fn key_address(target: &Target, fingerprint: &str) -> String {
+    format!("yum/{target}/keys/{fingerprint}.asc")
+}
+
 /// The folder of a target's metadata: `yum/<target>/repodata`.
 pub fn folder(target: &Target) -> String {
     format!("yum/{target}/repodata")
@@ -85,6 +91,9 @@ pub fn check(artifact: &Artifact, facts: &RpmFacts) -> Result<(), PublishError> 
     let element = |problem| PublishError::Element { artifact: artifact.name.clone(), problem };
     if facts.location.as_str().starts_with("repodata/") {
         return Err(element("it stands among the repository's own metadata"));
+    }
+    if facts.location.as_str().starts_with("keys/") {
+        return Err(element("it stands among the repository's keys"));
     }
     element::placed(facts, artifact.blobs[0]).map(drop).map_err(element)
 }
@@ -126,22 +135,63 @@ fn render_target(
     held: &dyn Held,
 ) -> Result<Vec<(SafePath, Vec<u8>)>, PublishError> {
     let mut list = List { folder: folder(target), ..List::default() };
-    list.add("primary", "primary.xml.gz", &primary(&supply.packages)?, true);
+    let form = form(supply, held)?;
+    list.add("primary", "primary.xml", &primary(&supply.packages)?, form);
     let (filelists, other) = headers(&supply.packages, held)?;
-    list.add("filelists", "filelists.xml.gz", filelists.as_bytes(), true);
-    list.add("other", "other.xml.gz", other.as_bytes(), true);
+    list.add("filelists", "filelists.xml", filelists.as_bytes(), form);
+    list.add("other", "other.xml", other.as_bytes(), form);
     for (&sort, artifacts) in &supply.documents {
         let plain = merged(sort, artifacts, held)?;
         match sort {
             Sort::Group => {
-                list.add("group", sort.file(), &plain, false);
-                list.add("group_gz", "comps.xml.gz", &plain, true);
+                list.add("group", sort.file(), &plain, Form::Plain);
+                if form == Form::Gzip {
+                    list.add("group_gz", sort.file(), &plain, form);
+                }
             }
-            Sort::Modules => list.add("modules", "modules.yaml.gz", &plain, true),
-            Sort::UpdateInfo => list.add("updateinfo", "updateinfo.xml.gz", &plain, true),
+            Sort::Modules => list.add("modules", sort.file(), &plain, form),
+            Sort::UpdateInfo => list.add("updateinfo", sort.file(), &plain, form),
         }
     }
     Ok(list.finish())
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Form {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+
+    fn pack(self, plain: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Plain => plain.to_vec(),
+            Self::Gzip => gzip(plain),
+            Self::Zstd => zstd(plain),
+        }
+    }
+}
+
+/// zstd where upstream packs by it alone what it packs, so that no client of the target is served
+/// what it cannot read: dnf of EL8 knows gzip and xz.
+fn form(supply: &Supply<'_>, held: &dyn Held) -> Result<Form, PublishError> {
+    let mut packings = BTreeSet::new();
+    for artifact in supply.documents.values().flatten() {
+        let bytes = held.open(artifact.blobs[0].id).map_err(|e| read_error(artifact, e))?;
+        packings.extend(Packing::of(&bytes));
+    }
+    let is_zstd = packings == BTreeSet::from([Packing::Zstd]);
+    Ok(if is_zstd { Form::Zstd } else { Form::Gzip })
 }
 
 /// The documents of one repository, and what its head says of them.
@@ -153,8 +203,9 @@ struct List {
 }
 
 impl List {
-    fn add(&mut self, sort: &str, file: &str, plain: &[u8], packed: bool) {
-        let bytes = if packed { gzip(plain) } else { plain.to_vec() };
+    fn add(&mut self, sort: &str, file: &str, plain: &[u8], form: Form) {
+        let (bytes, file) = (form.pack(plain), format!("{file}{}", form.suffix()));
+        let packed = form != Form::Plain;
         let (digest, open) = (Digest::of(&bytes).hex(), Digest::of(plain).hex());
         let (len, open_len) = (bytes.len(), plain.len());
         let mut entry = format!(

@@ -43,7 +43,8 @@ pub fn resolve(aliases: &Aliases, site: &Site, path: &str) -> Option<Alias> {
         return file(site, rest).map(|path| Alias::Same(encoded(&format!("/files/{path}"))));
     }
     if let Some(rest) = decoded.strip_prefix("/rpms/local/") {
-        let target = aliases.rpms.as_ref()?;
+        let only = || site.yum_targets.keys().next().filter(|_| site.yum_targets.len() == 1);
+        let target = aliases.rpms.as_ref().or_else(only)?;
         return Some(Alias::Same(encoded(&format!("/yum/{target}/{rest}"))));
     }
     if let Some(rest) = decoded.strip_prefix("/debs/local/") {

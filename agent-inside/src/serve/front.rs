@@ -52,17 +52,19 @@ impl Front {
                 .into_response();
         }
         if request.uri().path() != "/healthz" {
-            match self.alias(request.uri()) {
+            let meant = self.alias(request.uri());
+            let mut addresses = vec![request.uri()];
+            addresses.extend(meant.as_ref().and_then(|meant| meant.as_ref().ok()));
+            let client = Some(peer.address.ip());
+            match self.auth.admit(&addresses, request.headers(), client).await {
+                Ok(Some(user)) => drop(request.extensions_mut().insert(user)),
+                Ok(None) => {}
+                Err(denied) => return self.auth.refuse(denied, request.uri().path()),
+            }
+            match meant {
                 Some(Ok(uri)) => *request.uri_mut() = uri,
                 Some(Err(to)) => return to.into_response(),
                 None => {}
-            }
-            let (uri, headers) = (request.uri(), request.headers());
-            let client = Some(peer.address.ip());
-            match self.auth.admit(uri.path(), uri.query(), headers, client).await {
-                Ok(Some(user)) => drop(request.extensions_mut().insert(user)),
-                Ok(None) => {}
-                Err(denied) => return self.auth.refuse(denied, uri.path()),
             }
         }
         let user = request.extensions().get().cloned();

@@ -4,7 +4,6 @@
 //! stay, since an index that a client has fetched before leads to them.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -16,6 +15,7 @@ use gapferry_proto::{Facts, Kind, SafePath, Snapshot};
 use super::body::{Sealed, send, send_bytes};
 use super::error::ServeError;
 use super::files::content_type;
+use super::shared::read;
 use super::site::Site;
 use super::{App, Ask};
 use crate::publish::helm::{INDEX, PROVENANCE};
@@ -54,7 +54,7 @@ pub async fn get_helm(
 ) -> Result<Response, ServeError> {
     let path = path.parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
     if path.as_str().ends_with(&format!("/{INDEX}")) {
-        return index(&ask, &path).await;
+        return index(&app, &ask, &path).await;
     }
     let Some(blob) = ask.site.chart(path.as_str()) else {
         if let Some(chart) = path.as_str().strip_suffix(".tgz") {
@@ -71,19 +71,10 @@ pub async fn get_helm(
     send(&ask.method, &ask.headers, sealed).await
 }
 
-async fn index(ask: &Ask, path: &SafePath) -> Result<Response, ServeError> {
+async fn index(app: &App, ask: &Ask, path: &SafePath) -> Result<Response, ServeError> {
     let file = ask.site.documents().join("helm").join(path.as_str());
-    match tokio::fs::read(&file).await {
-        Ok(bytes) => {
-            let content_type = HeaderValue::from_static("application/yaml");
-            Ok(send_bytes(&ask.headers, bytes.into(), content_type))
-        }
-        // Also where a file stands in the place of a folder.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Err(ServeError::NotFound(format!("chart repository /helm/{path}")))
-        }
-        Err(error) => Err(ServeError::store(file)(error)),
-    }
+    let bytes = app.shared.get(&file, read).await.map_err(ServeError::store(file))?;
+    let missing = || ServeError::NotFound(format!("chart repository /helm/{path}"));
+    let content_type = HeaderValue::from_static("application/yaml");
+    Ok(send_bytes(&ask.headers, bytes.ok_or_else(missing)?, content_type))
 }

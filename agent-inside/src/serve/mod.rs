@@ -19,6 +19,7 @@
 //! | connections without end       | `limits::CONNECTIONS_MAX`                              |
 //! | pushes without a login        | `oci::push`: only users that `auth` knows are let in   |
 //! | pushes without end            | the quota of its prefix, `limits::UPLOADS_MAX`         |
+//! | memory, by lists or documents | `oci::referrers` makes pages, `shared` one copy        |
 //! | names to fill the wants with  | `limits::WANTS_MAX`, `limits::NAME_LEN_BYTES_MAX`      |
 
 mod access_log;
@@ -36,6 +37,7 @@ mod listen;
 mod oci;
 mod pulse;
 mod pypi;
+mod shared;
 mod site;
 mod status;
 mod tls;
@@ -59,6 +61,7 @@ pub use error::ServeError;
 pub use front::Front;
 pub use listen::{Listening, run};
 pub use oci::Push;
+use shared::Shared;
 use site::Asked;
 pub use site::{Activation, BlobPaths, Generation, Site};
 pub use tls::Tls;
@@ -86,12 +89,14 @@ pub struct App {
     wants: Box<dyn WantSink>,
     /// None when nothing may be pushed.
     push: Option<Push>,
+    shared: Shared,
 }
 
 impl App {
     /// Makes a server's state that holds no generation yet.
     pub fn new(name: SiteName, key: String, blobs: BlobPaths, wants: Box<dyn WantSink>) -> Self {
-        Self { site: ArcSwapOption::empty(), blobs, name, key, ca: None, wants, push: None }
+        let (site, shared) = (ArcSwapOption::empty(), Shared::default());
+        Self { site, blobs, name, key, ca: None, wants, push: None, shared }
     }
 
     /// Shows the CA that vouches for this server at `/keys/ca.pem`.
@@ -118,6 +123,7 @@ impl App {
     /// Makes `site` current for every request from now on.
     pub fn switch(&self, site: Site) {
         self.site.store(Some(Arc::new(site)));
+        self.shared.forget();
     }
 
     /// Hands a want on, once for each name between two switches.

@@ -10,13 +10,15 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use camino::Utf8PathBuf;
+use bytes::Bytes;
+use camino::Utf8Path;
 use gapferry_common::map;
 use gapferry_proto::{BlobRef, Kind};
 
 use super::body::{Sealed, send, send_bytes};
 use super::error::ServeError;
 use super::files::content_type;
+use super::shared::read;
 use super::{App, Ask};
 use crate::publish::pypi::{is_normal, normalise};
 use crate::publish::wheel::{self, METADATA};
@@ -47,11 +49,12 @@ pub async fn to_index(_: Ask) -> Redirect {
 }
 
 /// `GET /pypi/simple/`
-pub async fn get_index(ask: Ask) -> Result<Response, ServeError> {
+pub async fn get_index(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, ServeError> {
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
     let path = ask.site.pypi_page(None, form.suffix);
-    let bytes = tokio::fs::read(&path).await.map_err(ServeError::store(path))?;
-    Ok(index_page(&ask, bytes, form))
+    let bytes = read_page(&app, &path).await?;
+    let missing = || ServeError::store(path)(io::ErrorKind::NotFound.into());
+    Ok(index_page(&ask, bytes.ok_or_else(missing)?, form))
 }
 
 /// `GET /pypi/simple/<project>`
@@ -73,7 +76,7 @@ pub async fn get_project(
         return Ok(to_project(Path(project), ask).await?.into_response());
     }
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    match read_page(ask.site.pypi_page(Some(&project), form.suffix)).await? {
+    match read_page(&app, &ask.site.pypi_page(Some(&project), form.suffix)).await? {
         Some(bytes) => Ok(index_page(&ask, bytes, form)),
         None => {
             app.want(&ask, Kind::Pypi, &project);
@@ -111,28 +114,22 @@ async fn metadata(
     filename: String,
 ) -> Result<Response, ServeError> {
     let path = app.blobs.path(&wheel.id.digest());
-    let read = path.clone();
-    let reading = tokio::task::spawn_blocking(move || {
-        let bytes = map::map(&File::open(read)?)?;
-        Ok(wheel::metadata(&bytes))
-    });
-    let read = reading.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-    let bytes = read.map_err(ServeError::store(path))?;
+    let unpack = |path: &Utf8Path| {
+        let bytes = map::map(&File::open(path)?)?;
+        Ok(wheel::metadata(&bytes).map(Bytes::from))
+    };
+    let bytes = app.shared.get(&path, unpack).await.map_err(ServeError::store(path))?;
     let bytes = bytes.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
-    Ok(send_bytes(&ask.headers, bytes.into(), HeaderValue::from_static("application/octet-stream")))
+    Ok(send_bytes(&ask.headers, bytes, HeaderValue::from_static("application/octet-stream")))
 }
 
-async fn read_page(path: Utf8PathBuf) -> Result<Option<Vec<u8>>, ServeError> {
-    match tokio::fs::read(&path).await {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ServeError::store(path)(error)),
-    }
+async fn read_page(app: &App, path: &Utf8Path) -> Result<Option<Bytes>, ServeError> {
+    app.shared.get(path, read).await.map_err(ServeError::store(path.to_owned()))
 }
 
-fn index_page(ask: &Ask, bytes: Vec<u8>, form: &Form) -> Response {
+fn index_page(ask: &Ask, bytes: Bytes, form: &Form) -> Response {
     let content_type = HeaderValue::from_static(form.types[0]);
-    let mut response = send_bytes(&ask.headers, bytes.into(), content_type);
+    let mut response = send_bytes(&ask.headers, bytes, content_type);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }

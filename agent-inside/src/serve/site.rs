@@ -117,6 +117,11 @@ pub struct Site {
     pub bytes: u64,
     /// The targets that have an apt repository.
     pub apt_targets: BTreeSet<String>,
+    /// The targets that have a yum repository, each with the fingerprints of the keys that may sign
+    /// its packages.
+    pub yum_targets: BTreeMap<String, BTreeSet<String>>,
+    /// Host and path of each chart repository.
+    pub chart_repositories: BTreeSet<String>,
     /// Current first.
     views: Vec<View>,
     /// The signed heads, by `<target>/dists/<suite>/<name>`.
@@ -144,6 +149,8 @@ impl Site {
             count_by_kind: current.snapshot.count_by_kind(),
             bytes: current.snapshot.blobs().values().sum(),
             apt_targets: apt_targets(&current.snapshot),
+            yum_targets: yum::keys_by_target(&current.snapshot),
+            chart_repositories: chart_repositories(&current.snapshot),
             heads: read_heads(&heads, &current.snapshot)?,
             yum_heads: yum::heads(&heads, &current.snapshot)?,
             views,
@@ -340,6 +347,14 @@ fn apt_targets(snapshot: &Snapshot) -> BTreeSet<String> {
         _ => None,
     };
     snapshot.artifacts().filter_map(target).collect()
+}
+
+fn chart_repositories(snapshot: &Snapshot) -> BTreeSet<String> {
+    let repository = |artifact: &Artifact| match &artifact.facts {
+        Facts::Chart(facts) => Some(facts.repository.to_string()),
+        _ => None,
+    };
+    snapshot.artifacts().filter_map(repository).collect()
 }
 
 fn read_heads(folder: &Utf8Path, snapshot: &Snapshot) -> Result<HashMap<String, Bytes>, SiteError> {

@@ -1,6 +1,7 @@
 //! `/`: what this site holds and the lines that make each client use it; and the key that
 //! vouches for its repositories.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -13,7 +14,8 @@ use gapferry_proto::want::Want;
 
 use super::error::{ServeError, page};
 use super::front::Scheme;
-use super::{App, Ask, Site};
+use super::{App, Ask, Push, Site};
+use crate::local::Usage;
 use crate::publish::apt::MERGED;
 
 #[derive(Template)]
@@ -29,6 +31,12 @@ struct StatusPage<'a> {
     generation: Option<&'a Site>,
     /// Ready lines for a sources list.
     sources: Vec<String>,
+    /// Ready `.repo` files, one a target.
+    repos: Vec<String>,
+    /// Ready commands, one a chart repository.
+    charts: Vec<String>,
+    /// What users pushed.
+    pushed: Vec<Usage>,
     /// What was asked for and is not held, at most [`WANTS_SHOWN_MAX`].
     wants: Vec<Want>,
     wants_count: usize,
@@ -56,6 +64,9 @@ pub async fn get_status(
         has_ca: scheme == "https" && app.ca.is_some(),
         host,
         sources: site.as_deref().map(|site| sources(site, scheme, host)).unwrap_or_default(),
+        repos: site.as_deref().map(|site| repos(site, scheme, host)).unwrap_or_default(),
+        charts: site.as_deref().map(|site| charts(site, scheme, host)).unwrap_or_default(),
+        pushed: app.push.as_ref().map(Push::usage).unwrap_or_default(),
         generation: site.as_deref(),
         wants,
         wants_count,
@@ -84,6 +95,27 @@ fn sources(site: &Site, scheme: &str, host: &str) -> Vec<String> {
         )
     };
     site.apt_targets.iter().map(line).collect()
+}
+
+/// A `.repo` file for each target, which names the keys of its metadata and of its packages.
+fn repos(site: &Site, scheme: &str, host: &str) -> Vec<String> {
+    let file = |(target, keys): (&String, &BTreeSet<String>)| {
+        let root = format!("{scheme}://{host}/yum/{target}");
+        let keys: String = keys.iter().map(|key| format!(" {root}/keys/{key}.asc")).collect();
+        format!(
+            "[gapferry]\nname=Gapferry\nbaseurl={root}\nrepo_gpgcheck=1\ngpgcheck=1\n\
+             gpgkey={scheme}://{host}/keys/site.asc{keys}"
+        )
+    };
+    site.yum_targets.iter().map(file).collect()
+}
+
+fn charts(site: &Site, scheme: &str, host: &str) -> Vec<String> {
+    let add = |repository: &String| {
+        let name = repository.rsplit('/').next().unwrap_or_default();
+        format!("helm repo add {name} {scheme}://{host}/helm/{repository}")
+    };
+    site.chart_repositories.iter().map(add).collect()
 }
 
 /// The name by which the client reached us; a name that could not be one is not repeated, since

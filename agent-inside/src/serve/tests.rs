@@ -238,13 +238,23 @@ async fn what_is_addressed_by_version_stays_after_a_switch_and_the_current_conte
 #[tokio::test]
 async fn the_status_page_names_what_is_held_and_never_repeats_a_strange_host() {
     let site = TestSite::empty();
-    site.switch(&[&[fixture::deb("bookworm-updates", "a", "1", "amd64", b"")]]);
+    let key = format!("key-{}", "ab".repeat(20));
+    site.switch(&[&[
+        fixture::deb("bookworm-updates", "a", "1", "amd64", b""),
+        fixture::rpm("el9", "a", "1", b""),
+        fixture::yum_document("el9", "baseos", &key, b""),
+        fixture::chart("charts.example/stable", "a", "1", b""),
+    ]]);
     let page = site.ask("GET", "/", &[("host", "admin.lan:8080")]).await;
     for line in [
         "deb [signed-by=/etc/apt/keyrings/gapferry.asc] \
          http://admin.lan:8080/apt/bookworm merged main",
         "pip install --index-url http://admin.lan:8080/pypi/simple/ PROJECT",
         "Generation 1, activation 1",
+        "baseurl=http://admin.lan:8080/yum/el9\nrepo_gpgcheck=1\ngpgcheck=1\n\
+         gpgkey=http://admin.lan:8080/keys/site.asc \
+         http://admin.lan:8080/yum/el9/keys/abababababababababababababababababababab.asc<",
+        "helm repo add stable http://admin.lan:8080/helm/charts.example/stable",
     ] {
         assert!(page.text().contains(line), "{line}\n{}", page.text());
     }

@@ -4,7 +4,7 @@
 //! three generations before is there too, and packages of every kept one: a client in the middle
 //! of an update never sees a half-changed repository.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ use crate::publish;
 /// The repositories of one generation, by `<target>/<path>`.
 #[derive(Debug, Default)]
 pub(super) struct Repositories {
+    /// Packages, and the keys that may sign them.
     packages: HashMap<String, BlobRef>,
     documents: HashMap<String, Document>,
 }
@@ -35,9 +36,11 @@ impl Repositories {
     pub(super) fn new(snapshot: &Snapshot, trees: &Utf8Path) -> Result<Self, SiteError> {
         let mut repositories = Self::default();
         for artifact in snapshot.artifacts() {
-            if let Facts::Rpm(facts) = &artifact.facts {
-                let place = format!("{}/{}", facts.target, facts.location);
-                repositories.packages.insert(place, artifact.blobs[0]);
+            if publish::yum::target(artifact).is_some() {
+                for (address, _) in publish::addresses_of(artifact) {
+                    let place = address.trim_start_matches("yum/").to_owned();
+                    repositories.packages.entry(place).or_insert(artifact.blobs[0]);
+                }
             }
         }
         for target in targets(snapshot) {
@@ -79,6 +82,19 @@ fn targets(snapshot: &Snapshot) -> BTreeSet<&Target> {
     snapshot.artifacts().filter_map(publish::yum::target).collect()
 }
 
+/// The targets of a snapshot, each with the fingerprints of the keys that may sign its packages.
+pub(super) fn keys_by_target(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<String>> {
+    let mut targets = BTreeMap::<String, BTreeSet<String>>::new();
+    for artifact in snapshot.artifacts() {
+        let Some(target) = publish::yum::target(artifact) else { continue };
+        let keys = targets.entry(target.to_string()).or_default();
+        if let Facts::YumDocument(facts) = &artifact.facts {
+            keys.extend(facts.key().map(str::to_owned));
+        }
+    }
+    targets
+}
+
 /// None when it is not there: an agent that served no rpm packages wrote the generation.
 fn read(path: &Utf8Path) -> Result<Option<Bytes>, SiteError> {
     match std::fs::read(path) {
@@ -89,7 +105,7 @@ fn read(path: &Utf8Path) -> Result<Option<Bytes>, SiteError> {
 }
 
 impl Site {
-    /// The package at `<target>/<path>`.
+    /// The package or key at `<target>/<path>`.
     fn rpm(&self, path: &str) -> Option<BlobRef> {
         self.views().iter().find_map(|view| view.yum.packages.get(path).copied())
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::{LoadedWaybill, load_waybill};
 use crate::{
     check::{self, Ground, Held, Line, Missing, NotProven, Order, Report, fix, route::Asked},
+    collisions::{self, Collision},
     home::Home,
     ledger::{Basis, Ledger},
     lock::{self, Lock},
@@ -50,7 +51,8 @@ pub fn run(args: &CheckArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     let _lock = home.lock()?;
     let basis = ledger.basis()?;
     let simulated = simulate(home, &site, &basis, args.file.as_ref(), asked.as_ref())?;
-    let Simulated { report, orders, .. } = simulated;
+    let Simulated { report, snapshot, orders } = simulated;
+    let collisions = collisions::of(&snapshot);
     let fixed = if args.fix { fixed(&report, &orders)? } else { vec![] };
     let releases = asked.iter().flat_map(|asked| asked.route.releases());
     let releases: Vec<String> = releases.map(ToString::to_string).collect();
@@ -61,12 +63,17 @@ pub fn run(args: &CheckArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
         "not_proven": report.not_proven,
         "checked": report.checked,
         "assumed": report.assumed,
+        "collisions": collisions,
         "route": releases,
         "fixed": fixed,
         "seconds": began.elapsed().as_secs_f64(),
     });
-    global.print(&document, || text(&report, &site, &fixed));
-    Ok(if report.missing.is_empty() { Exit::Done } else { Exit::Incomplete })
+    global.print(&document, || text(&report, &site, &fixed, &collisions));
+    Ok(match (report.missing.is_empty(), collisions::is_refused(&collisions)) {
+        (false, _) => Exit::Incomplete,
+        (true, true) => Exit::Refused,
+        (true, false) => Exit::Done,
+    })
 }
 
 /// What a simulation gave, and what it was about.
@@ -218,7 +225,12 @@ fn asked(text: &str, trees: &[String]) -> anyhow::Result<Asked> {
     Ok(asked)
 }
 
-fn text(report: &Report, site: &SiteName, fixed: &[Utf8PathBuf]) -> String {
+fn text(
+    report: &Report,
+    site: &SiteName,
+    fixed: &[Utf8PathBuf],
+    collisions: &[Collision],
+) -> String {
     let mut text = missing_text(&report.missing.iter().collect::<Vec<_>>(), site);
     if !report.not_proven.is_empty() {
         text.push_str("Not proven:\n");
@@ -226,6 +238,7 @@ fn text(report: &Report, site: &SiteName, fixed: &[Utf8PathBuf]) -> String {
             text.push_str(&format!("  {kind} {name} ({needed_by}): {reason}\n"));
         }
     }
+    text.push_str(&collisions::text(collisions));
     for path in fixed {
         text.push_str(&format!("Lines written to {path}"));
         let is_beside = path.as_str().ends_with(".fix.yaml");

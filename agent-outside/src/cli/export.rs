@@ -20,6 +20,7 @@ use super::{
 use crate::{
     carrier::stick,
     check::{Missing, Report, bytes},
+    collisions::{self, Collision},
     delta::Made,
     home::Home,
     ledger::{Basis, Ledger, Record},
@@ -65,11 +66,12 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     let mut plan = plan::plan(&basis, &wanted);
     plan.accepted_gaps = gaps.into_iter().collect();
     plan.kubespray = snapshot::trees_of_site(home, &site)?;
+    let collisions = collisions::of(&wanted);
     if args.dry_run {
-        return dry_run(global, &ledger, &plan, &missing);
+        return dry_run(global, &ledger, &plan, &missing, &collisions);
     }
-    if !missing.is_empty() {
-        return Ok(refused(global, &site, &report, &missing));
+    if !missing.is_empty() || collisions::is_refused(&collisions) {
+        return Ok(refused(global, &site, &report, &missing, &collisions));
     }
     let sealed = sealed(args, home, global, &ledger, &plan, &wanted)?;
     global.say(format!("Copying to {} …", args.to));
@@ -79,13 +81,16 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     document["artifacts"] = json!(artifacts(&wanted, &reports));
     document["fallback_raw"] = json!(raw_blobs(&reports));
     document["not_proven"] = json!(report.not_proven);
+    document["collisions"] = json!(collisions);
     if !report.not_proven.is_empty() {
         let count = report.not_proven.len();
         global.say(format!(
             "{count} things could not be proven; `gapferry-outside check` lists them."
         ));
     }
-    global.print(&document, || text(&sealed.envelope, &plan, &folder));
+    global.print(&document, || {
+        format!("{}{}", collisions::text(&collisions), text(&sealed.envelope, &plan, &folder))
+    });
     Ok(Exit::Done)
 }
 
@@ -95,10 +100,12 @@ fn dry_run(
     ledger: &Ledger,
     plan: &Plan,
     missing: &[&Missing],
+    collisions: &[Collision],
 ) -> anyhow::Result<Exit> {
     let document = json!({
         "site": ledger.site(),
         "missing": missing,
+        "collisions": collisions,
         "accepted_gaps": plan.accepted_gaps,
         "kubespray": plan.kubespray,
         "basis": plan.basis_sequence,
@@ -107,18 +114,46 @@ fn dry_run(
         "published_bytes_new": plan.totals.published_bytes_new,
         "by_kind": plan.by_kind,
     });
-    global.print(&document, || format!("{}{}", missing_text(missing, ledger.site()), table(plan)));
-    Ok(if missing.is_empty() { Exit::Done } else { Exit::Incomplete })
+    global.print(&document, || {
+        let missing = missing_text(missing, ledger.site());
+        format!("{missing}{}{}", collisions::text(collisions), table(plan))
+    });
+    Ok(exit(missing, collisions))
+}
+
+/// How what is missing and what collides end a run: something missing is told first, for it has to
+/// be brought or accepted whatever becomes of the rest.
+fn exit(missing: &[&Missing], collisions: &[Collision]) -> Exit {
+    match (missing.is_empty(), collisions::is_refused(collisions)) {
+        (false, _) => Exit::Incomplete,
+        (true, true) => Exit::Refused,
+        (true, false) => Exit::Done,
+    }
 }
 
 /// Lists what keeps an export from being made.
-fn refused(global: &Global, site: &SiteName, report: &Report, missing: &[&Missing]) -> Exit {
-    let document = json!({"site": site, "missing": missing, "not_proven": report.not_proven});
-    global.print(&document, || {
-        let list = missing_text(missing, site);
-        format!("{list}Nothing was exported. Add it, or accept each by name: --accept-missing NAME")
+fn refused(
+    global: &Global,
+    site: &SiteName,
+    report: &Report,
+    missing: &[&Missing],
+    collisions: &[Collision],
+) -> Exit {
+    let document = json!({
+        "site": site,
+        "missing": missing,
+        "not_proven": report.not_proven,
+        "collisions": collisions,
     });
-    Exit::Incomplete
+    global.print(&document, || {
+        let list = format!("{}{}", missing_text(missing, site), collisions::text(collisions));
+        let advice = match missing.is_empty() {
+            true => "",
+            false => " Add it, or accept each by name: --accept-missing NAME",
+        };
+        format!("{list}Nothing was exported.{advice}")
+    });
+    exit(missing, collisions)
 }
 
 /// A name that nothing missing has is told, since it may be a slip of the pen.

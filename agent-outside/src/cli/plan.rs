@@ -20,6 +20,7 @@ use crate::{
         self, Approval,
         spdx::{self, About},
     },
+    collisions,
     delta::{
         Counted, Engine,
         report::{ArtifactReport, BlobReport},
@@ -62,6 +63,7 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     let reports = reports(home, &ledger, &plan, args.effort, args.exact)?;
     let export_bytes: u64 = reports.iter().map(|report| report.carried_bytes).sum();
     let wants = super::wants::unresolved(&ledger, &wanted)?;
+    let collisions = collisions::of(&wanted);
     let new: Vec<_> = wanted.artifacts().filter_map(|artifact| New::of(artifact, &plan)).collect();
     let document = json!({
         "export": null,
@@ -80,6 +82,7 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         "kubespray": snapshot::trees_of_site(home, &site)?,
         "removed": plan.difference.removed.len(),
         "wants": wants,
+        "collisions": collisions,
         "approval": approval,
         "artifacts": artifacts(&wanted, &reports),
         "fallback_raw": raw_blobs(&reports),
@@ -92,7 +95,8 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         let carried = human_bytes(export_bytes);
         let list = approval::text::text(&approval, false);
         let wants = super::wants::unresolved_text(&wants);
-        format!("{list}\n{}\n{wants}{about}{carried} to carry to {site}, {basis}.", table(&plan))
+        let notes = format!("{}{wants}", collisions::text(&collisions));
+        format!("{list}\n{}\n{notes}{about}{carried} to carry to {site}, {basis}.", table(&plan))
     });
     Ok(Exit::Done)
 }

@@ -19,6 +19,8 @@
 
 mod policy;
 
+pub(super) use self::policy::fingerprint;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gapferry_proto::limits;
@@ -106,6 +108,10 @@ impl Keyring {
         self.keys.retain(|key| named(key) || key.public_subkeys.iter().any(|sub| named(sub)));
     }
 
+    pub(super) fn keys(&self) -> &[SignedPublicKey] {
+        &self.keys
+    }
+
     /// Whether nobody is trusted.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -161,7 +167,7 @@ fn guarded<T>(parse: impl FnOnce() -> Result<T, VerifyError>) -> Result<T, Verif
 }
 
 /// The armoured blocks of a keyring, or the whole when it is binary.
-fn armoured_blocks(bytes: &[u8]) -> Vec<&[u8]> {
+pub(super) fn armoured_blocks(bytes: &[u8]) -> Vec<&[u8]> {
     if bytes.first().is_none_or(|first| first & 0x80 != 0) {
         return vec![bytes];
     }

@@ -22,15 +22,26 @@ impl Dnf {
     ///
     /// When the folder cannot be written.
     pub fn new(folder: &Path, uri: &str, keys: &[&str]) -> Self {
+        let dir = folder.display();
+        let mut urls = Vec::new();
+        for (number, key) in keys.iter().enumerate() {
+            fs::write(folder.join(format!("{number}.asc")), key).expect("a file can be written");
+            urls.push(format!("file://{dir}/{number}.asc"));
+        }
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        Self::with_key_urls(folder, uri, &urls)
+    }
+
+    /// As [`Dnf::new`], with keys that it fetches itself.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be written.
+    pub fn with_key_urls(folder: &Path, uri: &str, urls: &[&str]) -> Self {
         for sub in ["repos", "cache", "persist", "log", "vars", "root", "taken"] {
             fs::create_dir_all(folder.join(sub)).expect("a folder can be made");
         }
-        let dir = folder.display();
-        let mut urls = String::new();
-        for (number, key) in keys.iter().enumerate() {
-            fs::write(folder.join(format!("{number}.asc")), key).expect("a file can be written");
-            urls += &format!(" file://{dir}/{number}.asc");
-        }
+        let (dir, urls) = (folder.display(), urls.join(" "));
         let settings = format!(
             "[main]\nreposdir={dir}/repos\ncachedir={dir}/cache\npersistdir={dir}/persist\n\
              logdir={dir}/log\nvarsdir={dir}/vars\nmodule_platform_id=platform:el9\nretries=1\n\

@@ -106,6 +106,45 @@ fn documents_of_several_repositories_are_one_and_unknown_ones_are_left_out() {
 }
 
 #[test]
+fn a_target_is_packed_by_zstd_where_upstream_packs_by_nothing_else() {
+    let (comps, modules) = (&b"<comps/>"[..], &b"---\ndocument: x\n"[..]);
+    let names = |documents: [Vec<u8>; 2]| {
+        let [groups, streams] = &documents;
+        let artifacts = [
+            fixture::yum_document("el10", "baseos", "group", groups),
+            fixture::yum_document("el10", "appstream", "modules", streams),
+        ];
+        let held = HeldBytes::of(&[groups, streams]);
+        let rendered = render(&Snapshot::of(artifacts).unwrap(), &held).unwrap();
+        let name = |(path, bytes): (SafePath, Vec<u8>)| {
+            let (_, name) = path.as_str().rsplit_once('-')?;
+            assert_eq!(
+                Packing::of(&bytes).is_some(),
+                name.ends_with(".gz") || name.ends_with(".zst")
+            );
+            Some(name.to_owned())
+        };
+        let mut names: Vec<_> = rendered.into_iter().filter_map(name).collect();
+        names.sort();
+        names
+    };
+    let by_zstd =
+        ["comps.xml", "filelists.xml.zst", "modules.yaml.zst", "other.xml.zst", "primary.xml.zst"];
+    assert_eq!(names([zstd(comps), zstd(modules)]), by_zstd);
+    assert_eq!(names([comps.to_vec(), zstd(modules)]), by_zstd);
+    let by_gzip = [
+        "comps.xml",
+        "comps.xml.gz",
+        "filelists.xml.gz",
+        "modules.yaml.gz",
+        "other.xml.gz",
+        "primary.xml.gz",
+    ];
+    assert_eq!(names([gzip(comps), zstd(modules)]), by_gzip);
+    assert_eq!(names([comps.to_vec(), modules.to_vec()]), by_gzip);
+}
+
+#[test]
 fn the_head_lists_every_document_with_the_date_it_is_given() {
     let documents = documents();
     let date = Timestamp::from_second(1_795_000_000).unwrap();
@@ -154,11 +193,12 @@ fn a_package_that_is_not_held_is_a_fault_and_one_among_the_metadata_is_refused()
     let package = fixture::rpm("el9", "a", "1", b"a");
     let lost = Snapshot::of([package.clone()]).unwrap();
     assert!(matches!(render(&lost, &HeldBytes::default()), Err(PublishError::Read { .. })));
-    let mut inside = package;
-    let Facts::Rpm(facts) = &mut inside.facts else { unreachable!() };
-    facts.location = "repodata/repomd.xml".parse().unwrap();
-    let facts = facts.clone();
-    assert!(matches!(check(&inside, &facts), Err(PublishError::Element { .. })));
+    let Facts::Rpm(facts) = &package.facts else { unreachable!() };
+    for location in ["repodata/repomd.xml", "keys/a.asc"] {
+        let facts = RpmFacts { location: location.parse().unwrap(), ..facts.clone() };
+        let refused = check(&package, &facts);
+        assert!(matches!(refused, Err(PublishError::Element { .. })), "{location}");
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //! Of the rules whose path the request's begins with, the longest counts; where none does,
 //! everybody may read. An image has several names (with its registry, without it, with
 //! containerd's `?ns=`), so a path below `/v2/` is looked up under each name that may mean the
-//! same image, and the strictest answer counts.
+//! same image, and the strictest answer counts. So it does for a file whose name has a query in
+//! it, and for an old address, which is judged as it was asked and by what it means.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -94,6 +95,12 @@ impl Access {
                 let readings = self.readings(name, query);
                 let verdicts = readings.iter().map(|reading| self.of_segments(reading, user));
                 verdicts.max().unwrap_or(Verdict::Permitted)
+            }
+            ["files", ..] if query.is_some() => {
+                // `wget -x` keeps the query in a file's name, so either file may be meant.
+                let named = format!("/{}?{}", path.join("/"), decode(query.unwrap_or_default()));
+                let named = self.of_segments(&segments(&named), user);
+                named.max(self.of_segments(&path, user))
             }
             _ => self.of_segments(&path, user),
         }
@@ -255,6 +262,18 @@ mod tests {
         }
         let dotted = self::access(&[("/v2/r.example/my.group/", Some("a"))]);
         assert_eq!(verdicts(&dotted, "/v2/my.group/app/manifests/1"), FOR_A);
+    }
+
+    #[test]
+    fn a_rule_for_a_file_whose_name_has_a_query_is_for_that_file() {
+        let access = access(&[("/files/h/get?key=a%20b/c", Some("a")), ("/files/p/", Some("a"))]);
+        for path in ["/files/h/get?key=a%20b/c", "/files/h/get%3Fkey=a b/c"] {
+            assert_eq!(verdicts(&access, path), FOR_A, "{path}");
+        }
+        for path in ["/files/h/get", "/files/h/get?key=other"] {
+            assert_eq!(verdicts(&access, path), OPEN, "{path}");
+        }
+        assert_eq!(verdicts(&access, "/files/p/x?y"), FOR_A);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | making the server hash all day        | [`AT_ONCE`]; what was right or wrong is known   |
 //! | another spelling of a path            | [`Access`] judges the decoded, plain path       |
 //! | another name of an image              | [`Access`] judges every name it may mean        |
+//! | an old address of the same thing      | [`Auth::admit`] judges both                     |
 
 mod access;
 mod throttle;
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use camino::Utf8PathBuf;
 use data_encoding::BASE64;
@@ -155,20 +156,21 @@ impl Auth {
         }
     }
 
-    /// The user behind a request to `path`, if the request names one, when it may read there.
+    /// The user behind a request, if it names one, when it may read at all the addresses that the
+    /// request stands for.
     ///
     /// # Errors
     ///
     /// [`Denied`].
     pub async fn admit(
         &self,
-        path: &str,
-        query: Option<&str>,
+        addresses: &[&Uri],
         headers: &HeaderMap,
         client: Option<IpAddr>,
     ) -> Result<Option<UserName>, Denied> {
         let user = self.identify(headers, client).await?;
-        match self.access.verdict(path, query, user.as_ref()) {
+        let verdict = |uri: &&Uri| self.access.verdict(uri.path(), uri.query(), user.as_ref());
+        match addresses.iter().map(verdict).max().unwrap_or(Verdict::LoginNeeded) {
             Verdict::Permitted => Ok(user),
             Verdict::LoginNeeded => Err(Denied::LoginNeeded),
             Verdict::Forbidden => Err(Denied::Forbidden),

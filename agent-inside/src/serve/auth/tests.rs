@@ -43,7 +43,7 @@ impl Fixture {
     }
 
     async fn read(&self, path: &str, headers: &HeaderMap) -> Result<Option<UserName>, Denied> {
-        self.auth.admit(path, None, headers, Some(CLIENT)).await
+        self.auth.admit(&[&path.parse().unwrap()], headers, Some(CLIENT)).await
     }
 }
 

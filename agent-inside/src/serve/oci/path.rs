@@ -141,9 +141,17 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(tag) => write!(f, ":{tag}"),
-            Self::Digest(OciDigest::Sha256(digest)) => write!(f, "@{digest}"),
-            Self::Digest(OciDigest::Sha512(digest)) => write!(f, "@{digest}"),
-            Self::Digest(OciDigest::Other(digest)) => write!(f, "@{digest}"),
+            Self::Digest(digest) => write!(f, "@{digest}"),
+        }
+    }
+}
+
+impl fmt::Display for OciDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha256(digest) => fmt::Display::fmt(digest, f),
+            Self::Sha512(digest) => fmt::Display::fmt(digest, f),
+            Self::Other(digest) => fmt::Display::fmt(digest, f),
         }
     }
 }

@@ -22,7 +22,7 @@ use self::asked::{Asked, plain};
 use self::body::{content_length, content_range, drain, receive, whole};
 use super::path::{OciDigest, OciPath, Reference, RepoName};
 use super::{NAMESPACE_HEADER, OciError, OciQuery, manifest_type, page_of_tags, referrers};
-use crate::local::{Local, LocalError, ManifestName, Named, Place, Taken};
+use crate::local::{Local, LocalError, ManifestName, Named, Place, Taken, Usage};
 use crate::serve::auth::Auth;
 use crate::serve::site::{BlobPaths, Site};
 use crate::users::UserName;
@@ -43,6 +43,11 @@ pub struct Push {
 impl Push {
     pub fn new(local: Arc<Local>, auth: Arc<Auth>) -> Self {
         Self { local, auth, manifests: Semaphore::new(MANIFESTS_AT_A_TIME) }
+    }
+
+    /// What lies below each prefix.
+    pub fn usage(&self) -> Vec<Usage> {
+        self.local.usage()
     }
 
     pub fn expire_uploads(&self) {
@@ -133,7 +138,8 @@ impl Push {
                 page_of_tags(&asked.name, after.collect(), query)
             }
             OciPath::Referrers { subject, .. } => {
-                referrers::list_local(local, blobs.clone(), place, subject.named(), query).await
+                let blobs = blobs.clone();
+                referrers::list_local(local, blobs, place, &asked.name, subject, query).await
             }
             OciPath::Upload { .. } => Err(OciError::NoEndpoint),
         }
@@ -321,13 +327,13 @@ impl Push {
         user: String,
         reference: Reference,
     ) -> Result<Response, OciError> {
-        let (local, place) = (Arc::clone(&self.local), asked.place.clone());
+        let (local, place, by) = (Arc::clone(&self.local), asked.place.clone(), user.clone());
         let text = reference.to_string();
         let deleted = blocking(move || match reference {
-            Reference::Tag(tag) => local.delete_tag(&place, &tag),
+            Reference::Tag(tag) => local.delete_tag(&place, &by, &tag),
             Reference::Digest(digest) => {
                 let named = digest.named().ok_or(LocalError::ManifestUnknown)?;
-                local.delete_manifest(&place, &named)
+                local.delete_manifest(&place, &by, &named)
             }
         });
         deleted.await??;
@@ -342,9 +348,9 @@ impl Push {
         user: String,
         digest: OciDigest,
     ) -> Result<Response, OciError> {
-        let (local, place) = (Arc::clone(&self.local), asked.place.clone());
+        let (local, place, by) = (Arc::clone(&self.local), asked.place.clone(), user.clone());
         let named = digest.named().ok_or(OciError::BlobUnknown)?;
-        blocking(move || local.delete_blob(&place, &named)).await??;
+        blocking(move || local.delete_blob(&place, &by, &named)).await??;
         tracing::info!(repository = asked.name.as_str(), digest = %named, user, "deleted");
         Ok(StatusCode::ACCEPTED.into_response())
     }

@@ -2,6 +2,9 @@
 //!
 //! They are found by the `subject` of the manifests that the repository carries, read once for
 //! each generation. What came as a tag (`sha256-<hex>`) is a tag here too.
+//!
+//! A list shows the annotations of every referrer, of which each may have megabytes, so it comes in
+//! pages, each with a `Link` to the next (distribution-spec v1.1.1, "Listing Referrers").
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,21 +16,57 @@ use axum::response::{IntoResponse, Response};
 use gapferry_proto::{BlobId, Digest, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Semaphore;
+use url::form_urlencoded;
 
 use super::{OciDigest, OciError, OciQuery, RepoName, Repository};
-use crate::local::{Local, Named, Place};
+use crate::local::{HeldManifest, Local, Place};
 use crate::serve::site::{BlobPaths, Site};
 use crate::serve::{App, Ask};
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const FILTERS_HEADER: &str = "oci-filters-applied";
 
+/// How many lists are made at a time: each reads up to [`limits::REFERRERS_READ_MAX`] manifests.
+const LISTS_AT_A_TIME: usize = 4;
+
+static LISTS: Semaphore = Semaphore::const_new(LISTS_AT_A_TIME);
+
 /// A manifest that names a subject.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Referrer {
     subject: Digest,
-    descriptor: Descriptor,
+    manifest: BlobId,
 }
+
+/// A manifest that may stand in a list.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Candidate {
+    /// By which clients know it.
+    digest: String,
+    media_type: String,
+    id: BlobId,
+}
+
+/// A part of a list, as JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Page {
+    descriptors: Vec<String>,
+    /// After which digest the next page begins; none when this is the last.
+    last: Option<String>,
+}
+
+/// How much there is to a page. A descriptor that is longer stands alone.
+#[derive(Clone, Copy)]
+struct Bounds {
+    len_bytes_max: usize,
+    read_max: usize,
+}
+
+const BOUNDS: Bounds = Bounds {
+    len_bytes_max: limits::REFERRERS_PAGE_LEN_BYTES_MAX,
+    read_max: limits::REFERRERS_READ_MAX,
+};
 
 /// A descriptor as the answer lists it (image-spec v1.1.1, "Content Descriptors").
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -69,11 +108,11 @@ pub async fn list(
     subject: OciDigest,
     query: &OciQuery,
 ) -> Result<Response, OciError> {
-    let (site, blobs, name) = (Arc::clone(&ask.site), app.blobs.clone(), name.clone());
-    let ns = query.ns.clone();
-    let find = move || find(&site, &blobs, &name, ns.as_deref(), &subject);
-    let found = tokio::task::spawn_blocking(find).await.map_err(|_| OciError::Store)?;
-    Ok(answer(found?, query))
+    let (site, blobs, called) = (Arc::clone(&ask.site), app.blobs.clone(), name.clone());
+    let (ns, wanted) = (query.ns.clone(), subject.clone());
+    let find = move |blobs: &BlobPaths| find(&site, blobs, &called, ns.as_deref(), &wanted);
+    let page = page_of(blobs, query, find).await?;
+    Ok(answer(page, name, &subject, query))
 }
 
 /// Lists what refers to `subject` of what was pushed; empty when nothing does, also in a
@@ -82,30 +121,99 @@ pub async fn list_local(
     local: Arc<Local>,
     blobs: BlobPaths,
     place: Place,
-    subject: Option<Named>,
+    name: &RepoName,
+    subject: OciDigest,
     query: &OciQuery,
 ) -> Result<Response, OciError> {
-    let find = move || {
-        let manifests = subject.map(|subject| local.referrers(&place, &subject));
-        let read = manifests.unwrap_or_default().into_iter().filter_map(|manifest| {
-            let bytes = read_manifest(&blobs, &manifest.blob.id)?;
-            Some(head(&bytes, &manifest.digest, &manifest.media_type)?.1)
-        });
-        read.collect()
+    let named = subject.named();
+    let find = move |_: &BlobPaths| {
+        let manifests = named.map(|named| local.referrers(&place, &named)).unwrap_or_default();
+        let candidate = |manifest: HeldManifest| Candidate {
+            digest: manifest.digest,
+            media_type: manifest.media_type,
+            id: manifest.blob.id,
+        };
+        Ok(manifests.into_iter().map(candidate).collect())
     };
-    let found = tokio::task::spawn_blocking(find).await.map_err(|_| OciError::Store)?;
-    Ok(answer(found, query))
+    let page = page_of(blobs, query, find).await?;
+    Ok(answer(page, name, &subject, query))
 }
 
-fn answer(mut descriptors: Vec<Descriptor>, query: &OciQuery) -> Response {
-    if let Some(wanted) = &query.artifact_type {
-        descriptors.retain(|d| d.artifact_type.as_ref() == Some(wanted));
+/// Makes the page that `query` asks for, when it is its turn, and to its end even if the client
+/// goes away: so no more run than [`LISTS_AT_A_TIME`].
+async fn page_of(
+    blobs: BlobPaths,
+    query: &OciQuery,
+    find: impl FnOnce(&BlobPaths) -> Result<Vec<Candidate>, OciError> + Send + 'static,
+) -> Result<Page, OciError> {
+    let turn = LISTS.acquire().await.map_err(|_| OciError::Store)?;
+    let (last, artifact_type) = (query.last.clone(), query.artifact_type.clone());
+    let make = move || {
+        let _turn = turn;
+        let candidates = find(&blobs)?;
+        let read = |id: &BlobId| read_manifest(&blobs, id);
+        Ok(page(candidates, last.as_deref(), artifact_type.as_deref(), BOUNDS, read))
+    };
+    tokio::task::spawn_blocking(make).await.map_err(|_| OciError::Store)?
+}
+
+/// The candidates after `last` that have the artifact type, as many as fit, sorted by digest.
+fn page(
+    mut candidates: Vec<Candidate>,
+    last: Option<&str>,
+    artifact_type: Option<&str>,
+    bounds: Bounds,
+    read: impl Fn(&BlobId) -> Option<Vec<u8>>,
+) -> Page {
+    candidates.sort();
+    candidates.dedup_by(|a, b| a.digest == b.digest);
+    candidates.retain(|candidate| last.is_none_or(|last| last < candidate.digest.as_str()));
+    let (mut page, mut len_bytes) = (Page::default(), 0);
+    let mut before: Option<&Candidate> = None;
+    for (number, candidate) in candidates.iter().enumerate() {
+        let described = (number < bounds.read_max).then(|| {
+            let bytes = read(&candidate.id)?;
+            let descriptor = head(&bytes, &candidate.digest, &candidate.media_type)?.1;
+            let fits = artifact_type.is_none_or(|t| descriptor.artifact_type.as_deref() == Some(t));
+            fits.then(|| json!(descriptor).to_string())
+        });
+        let text = match described {
+            Some(Some(text)) => text,
+            Some(None) => {
+                before = Some(candidate);
+                continue;
+            }
+            None => return Page { last: before.map(|last| last.digest.clone()), ..page },
+        };
+        len_bytes += text.len();
+        if bounds.len_bytes_max < len_bytes && !page.descriptors.is_empty() {
+            return Page { last: before.map(|last| last.digest.clone()), ..page };
+        }
+        page.descriptors.push(text);
+        before = Some(candidate);
     }
-    let body = json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": descriptors });
-    let mut response = ([(header::CONTENT_TYPE, INDEX_TYPE)], body.to_string()).into_response();
+    page
+}
+
+fn answer(page: Page, name: &RepoName, subject: &OciDigest, query: &OciQuery) -> Response {
+    let manifests = page.descriptors.join(",");
+    let body = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{INDEX_TYPE}\",\"manifests\":[{manifests}]}}"
+    );
+    let mut response = ([(header::CONTENT_TYPE, INDEX_TYPE)], body).into_response();
+    let headers = response.headers_mut();
     if query.artifact_type.is_some() {
-        let filter = HeaderValue::from_static("artifactType");
-        response.headers_mut().insert(FILTERS_HEADER, filter);
+        headers.insert(FILTERS_HEADER, HeaderValue::from_static("artifactType"));
+    }
+    if let Some(last) = page.last {
+        let mut next = form_urlencoded::Serializer::new(String::new());
+        next.append_pair("last", &last);
+        for (key, value) in [("artifactType", &query.artifact_type), ("ns", &query.ns)] {
+            next.extend_pairs(value.iter().map(|value| (key, value)));
+        }
+        let (name, next) = (name.as_str(), next.finish());
+        let link = format!("</v2/{name}/referrers/{subject}?{next}>; rel=\"next\"");
+        headers.extend(HeaderValue::from_str(&link).ok().map(|link| (header::LINK, link)));
     }
     response
 }
@@ -116,29 +224,31 @@ fn find(
     name: &RepoName,
     ns: Option<&str>,
     subject: &OciDigest,
-) -> Result<Vec<Descriptor>, OciError> {
+) -> Result<Vec<Candidate>, OciError> {
     let views = site.views().iter();
     let repositories: Vec<_> = views.flat_map(|view| view.named(name.as_str(), ns)).collect();
     if repositories.is_empty() {
         return Err(OciError::NameUnknown);
     }
     let OciDigest::Sha256(subject) = subject else { return Ok(Vec::new()) };
-    let mut found = BTreeMap::new();
+    let mut found = Vec::new();
     for repository in repositories {
         let referrers = repository.referrers.get_or_init(|| read_all(repository, blobs));
         for referrer in referrers.iter().filter(|referrer| referrer.subject == *subject) {
-            let digest = referrer.descriptor.digest.clone();
-            found.entry(digest).or_insert_with(|| referrer.descriptor.clone());
+            let id = referrer.manifest;
+            let Some(manifest) = repository.manifest(&id) else { continue };
+            let (digest, media_type) = (id.to_string(), manifest.media_type.clone());
+            found.push(Candidate { digest, media_type, id });
         }
     }
-    Ok(found.into_values().collect())
+    Ok(found)
 }
 
+/// Which of a repository's manifests have a subject; of what they say nothing else is kept.
 fn read_all(repository: &Repository, blobs: &BlobPaths) -> Vec<Referrer> {
-    let manifests = repository.manifests().iter();
-    let read = manifests.filter_map(|(id, manifest)| {
-        let bytes = read_manifest(blobs, id)?;
-        referrer(&bytes, &id.to_string(), &manifest.media_type)
+    let read = repository.manifests().keys().filter_map(|id| {
+        let (subject, _) = head(&read_manifest(blobs, id)?, "", "")?;
+        Some(Referrer { subject: subject?.parse().ok()?, manifest: *id })
     });
     read.collect()
 }
@@ -152,13 +262,6 @@ fn read_manifest(blobs: &BlobPaths, id: &BlobId) -> Option<Vec<u8>> {
         file.take(limits::OCI_MANIFEST_LEN_BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes)
     };
     read().inspect_err(|error| tracing::error!(%path, %error, "cannot read a manifest")).ok()
-}
-
-/// Reads whether a manifest refers to another.
-fn referrer(bytes: &[u8], digest: &str, media_type: &str) -> Option<Referrer> {
-    let read = head(bytes, digest, media_type)?;
-    let subject = read.0?.parse().ok()?;
-    Some(Referrer { subject, descriptor: read.1 })
 }
 
 /// A manifest as a list of referrers shows it, with the digest of its subject.
@@ -180,22 +283,73 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_with_a_subject_is_a_referrer_of_its_artifact_type_else_of_its_config() {
-        let subject = Digest::of(b"image");
-        let of = |json: String| {
-            let digest = Digest::of(json.as_bytes()).to_string();
-            referrer(json.as_bytes(), &digest, "m").map(|r| (r.subject, r.descriptor.artifact_type))
+    fn a_manifest_with_a_subject_is_of_its_artifact_type_else_of_its_config() {
+        let of = |json: &str| {
+            let (subject, descriptor) = head(json.as_bytes(), "d", "m")?;
+            Some((subject, descriptor.artifact_type))
         };
-        let config = format!(r#""config":{{"mediaType":"c","digest":"{subject}"}}"#);
-        let named = format!(r#""subject":{{"mediaType":"m","digest":"{subject}"}}"#);
-        assert_eq!(
-            of(format!(r#"{{"artifactType":"a",{config},{named}}}"#)),
-            Some((subject, Some("a".to_owned())))
-        );
-        assert_eq!(of(format!("{{{config},{named}}}")), Some((subject, Some("c".to_owned()))));
-        assert_eq!(of(format!("{{{named}}}")), Some((subject, None)));
-        for other in [format!("{{{config}}}"), "{}".to_owned(), "[]".to_owned(), String::new()] {
-            assert_eq!(of(other.clone()), None, "{other}");
+        let some = |text: &str| Some(text.to_owned());
+        let config = r#""config":{"mediaType":"c","digest":"x"}"#;
+        let named = r#""subject":{"mediaType":"m","digest":"s"}"#;
+        let both = format!(r#"{{"artifactType":"a",{config},{named}}}"#);
+        assert_eq!(of(&both), Some((some("s"), some("a"))));
+        assert_eq!(of(&format!("{{{config},{named}}}")), Some((some("s"), some("c"))));
+        assert_eq!(of(&format!("{{{named}}}")), Some((some("s"), None)));
+        assert_eq!(of(&format!("{{{config}}}")), Some((None, some("c"))));
+        for other in ["[]", ""] {
+            assert_eq!(of(other), None, "{other}");
         }
+    }
+
+    /// Four manifests, `a` to `d`, of which `b` cannot be read and `c` is of another type.
+    fn pages(artifact_type: Option<&str>, bounds: Bounds) -> Vec<Vec<String>> {
+        let manifest = |name: &str| match name {
+            "b" => None,
+            "c" => Some(br#"{"artifactType":"other"}"#.to_vec()),
+            _ => Some(br#"{"artifactType":"t"}"#.to_vec()),
+        };
+        let id = |name: &str| BlobId::of(name.as_bytes());
+        let names = ["d", "a", "c", "b"];
+        let candidates = names.map(|name| Candidate {
+            digest: name.to_owned(),
+            media_type: "m".to_owned(),
+            id: id(name),
+        });
+        let read = |wanted: &BlobId| {
+            let name = names.iter().find(|name| id(name) == *wanted)?;
+            manifest(name)
+        };
+        let (mut pages, mut last) = (vec![], None);
+        loop {
+            let made = page(candidates.to_vec(), last.as_deref(), artifact_type, bounds, read);
+            let digest = |text: &String| {
+                let descriptor: serde_json::Value = serde_json::from_str(text).unwrap();
+                descriptor["digest"].as_str().unwrap().to_owned()
+            };
+            pages.push(made.descriptors.iter().map(digest).collect());
+            last = made.last;
+            if last.is_none() {
+                return pages;
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_comes_in_pages_of_bounded_length_and_work() {
+        let len = json!({"mediaType": "m", "digest": "a", "size": 20, "artifactType": "t"});
+        let len = len.to_string().len();
+        let bounds = |len_bytes_max, read_max| Bounds { len_bytes_max, read_max };
+        let whole = [["a", "c", "d"]];
+        let longer = json!({"mediaType": "m", "digest": "c", "size": 24, "artifactType": "other"});
+        let all = 2 * len + longer.to_string().len();
+        assert_eq!(pages(None, bounds(all, 4)), whole);
+        assert_eq!(pages(None, bounds(all - 1, 4)), [vec!["a", "c"], vec!["d"]]);
+        assert_eq!(pages(None, bounds(0, 4)), [["a"], ["c"], ["d"]], "one at least");
+        assert_eq!(pages(None, bounds(all, 3)), [vec!["a", "c"], vec!["d"]]);
+        assert_eq!(pages(None, bounds(all, 2)), [vec!["a"], vec!["c", "d"]]);
+        assert_eq!(pages(Some("t"), bounds(2 * len, 4)), [["a", "d"]]);
+        assert_eq!(pages(Some("t"), bounds(len, 4)), [["a"], ["d"]]);
+        let nothing = Vec::<&str>::new();
+        assert_eq!(pages(Some("none"), bounds(all, 2)), [nothing.clone(), nothing]);
     }
 }

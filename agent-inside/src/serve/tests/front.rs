@@ -101,7 +101,7 @@ async fn an_old_address_leads_to_what_it_means_when_aliases_are_on() {
     assert!(packages.text().contains("Filename: pool/main/socat_1_amd64.deb"), "{packages:?}");
     assert_eq!(ask(&front, "/debs/local/./pool/main/socat_1_amd64.deb", &[]).await.text(), "deb");
     assert_eq!(ask(&front, "/debs/local/./Release", &[]).await.status, 404);
-    assert_eq!(ask(&front, "/rpms/local/repodata/repomd.xml", &[]).await.status, 404);
+    assert_eq!(ask(&front, "/rpms/local/repodata/repomd.xml", &[]).await.status, 404, "no target");
 
     let index = ask(&front, "/pypi/A/", &[]).await;
     assert_eq!((index.status, index.header("location")), (308, "/pypi/simple/A/"));
@@ -110,6 +110,39 @@ async fn an_old_address_leads_to_what_it_means_when_aliases_are_on() {
     let off = self::front(&site, &[], Aliases::default());
     for path in [old, "/debs/local/./Packages", "/pypi/a/"] {
         assert_eq!(ask(&off, path, &[]).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_address_is_judged_as_it_was_asked_and_by_what_it_means() {
+    let site = TestSite::empty();
+    [&b"runc"[..], b"deb", b"rpm", b"wheel", MANIFEST].iter().for_each(|content| site.put(content));
+    site.switch(&[&[
+        fixture::file("github.com/opencontainers/runc/releases/download/v1.3.4/runc", b"runc"),
+        fixture::deb("bookworm", "socat", "1", "amd64", b"deb"),
+        fixture::rpm("el9", "socat", "1", b"rpm"),
+        fixture::wheel("a", "1", "a-1.tar.gz", b"wheel"),
+        fixture::image("r.example/x", "1", MANIFEST, &[]),
+    ]]);
+    let old = [
+        ("/files/runc/v1.3.4/runc", "/files/github.com/", 200),
+        ("/debs/local/./pool/main/socat_1_amd64.deb", "/apt/bookworm/pool/", 200),
+        ("/debs/local/Packages", "/apt/", 200),
+        ("/rpms/local/Packages/socat-1-1.noarch.rpm", "/yum/el9/Packages/", 200),
+        ("/rpms/local/repodata/repomd.xml", "/yum/", 200),
+        ("/pypi/a/", "/pypi/", 308),
+        ("/v2/x/manifests/1", "/v2/r.example/", 200),
+    ];
+    let login = format!("Basic {}", BASE64.encode(b"a:one"));
+    let login = [("authorization", login.as_str())];
+    for (path, meant, status) in old {
+        let (below, _) = path.rsplit_once('/').unwrap();
+        for rule in [meant, below, "/"] {
+            let on = Aliases { on: true, ..Aliases::default() };
+            let front = front(&site, &[rule], on);
+            assert_eq!(ask(&front, path, &[]).await.status, 401, "{path}, {rule}");
+            assert_eq!(ask(&front, path, &login).await.status, status, "{path}, {rule}");
+        }
     }
 }
 

@@ -89,6 +89,28 @@ async fn an_apt_client_finds_every_index_that_a_head_of_the_last_generations_lis
 }
 
 #[tokio::test]
+async fn the_keys_of_packages_stand_beside_them_by_their_fingerprint() {
+    let site = TestSite::empty();
+    let [fingerprint, other] = ["ab".repeat(20), "cd".repeat(20)];
+    let key = |repository: &str, fingerprint: &str, content: &[u8]| {
+        fixture::yum_document("el9", repository, &format!("key-{fingerprint}"), content)
+    };
+    [&b"first"[..], b"again", b"older", b"rpm"].iter().for_each(|content| site.put(content));
+    let rpm = fixture::rpm("el9", "socat", "1", b"rpm");
+    site.switch(&[
+        &[rpm.clone(), key("base", &other, b"older")],
+        &[rpm, key("base", &fingerprint, b"first"), key("extra", &fingerprint, b"again")],
+    ]);
+    let served = site.get(&format!("/yum/el9/keys/{fingerprint}.asc")).await;
+    assert_eq!((served.status, served.text()), (200, "first"));
+    assert_eq!(served.header(header::CONTENT_TYPE), "text/plain; charset=utf-8");
+    let older = site.get(&format!("/yum/el9/keys/{other}.asc")).await;
+    assert_eq!(older.text(), "older", "the packages of a kept generation need it");
+    assert_eq!(site.get("/yum/el9/keys/none.asc").await.status, 404);
+    assert_eq!(site.wants(), []);
+}
+
+#[tokio::test]
 async fn a_yum_client_finds_every_document_that_a_head_of_the_last_generations_lists() {
     let site = TestSite::empty();
     let name = |n: u8| format!("{n}");

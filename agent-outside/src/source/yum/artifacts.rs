@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use camino::Utf8Path;
+use gapferry_common::openpgp::ring::PublicKey;
 use gapferry_proto::{
     Artifact, BlobId, BlobRef, Facts, Kind, Target,
     artifact::{Evidence, Method, YumDocumentFacts},
@@ -46,7 +48,9 @@ impl Yum {
 struct NoSha256;
 
 /// Turns what was resolved for nodes of `target` and `architecture` into artifacts.
-pub fn of(resolved: Resolved, target: &Target, architecture: &str) -> Yum {
+///
+/// Paths below `base`, the folder of the waybill, are recorded as relative to it.
+pub fn of(resolved: Resolved, base: &Utf8Path, target: &Target, architecture: &str) -> Yum {
     let Resolved { packages, passed, repositories, failures } = resolved;
     let mut yum = Yum { found: Found { failures, ..Found::default() }, ..Yum::default() };
     for mut rpm in packages {
@@ -67,6 +71,14 @@ pub fn of(resolved: Resolved, target: &Target, architecture: &str) -> Yum {
             of_document(&document, &repositories[document.repository], target, architecture);
         yum.kept.push((artifact.blobs[0].id, document.bytes.into()));
         yum.found.artifacts.push(artifact);
+    }
+    for repository in &repositories {
+        for (path, key) in &repository.keys {
+            let path = path.strip_prefix(base).unwrap_or(path);
+            let artifact = of_key(key, path, repository, target, architecture);
+            yum.kept.push((artifact.blobs[0].id, key.armoured.clone().into()));
+            yum.found.artifacts.push(artifact);
+        }
     }
     yum
 }
@@ -102,6 +114,32 @@ fn of_document(
         blobs: vec![BlobRef { id, len_bytes: document.bytes.len() as u64 }],
         origin: document.url.to_string(),
         evidence: evidence(repository),
+        wanted: vec![format!("packages of {}", repository.source.id)],
+    }
+}
+
+/// A key by which nodes check packages. The waybill, or this machine's own settings, name its file.
+fn of_key(
+    key: &PublicKey,
+    path: &Utf8Path,
+    repository: &Repository,
+    target: &Target,
+    architecture: &str,
+) -> Artifact {
+    let id = BlobId::of(key.armoured.as_bytes());
+    let facts = YumDocumentFacts {
+        target: target.clone(),
+        repository: repository.source.id.clone(),
+        document: YumDocumentFacts::of_key(&key.fingerprint),
+        architecture: architecture.to_owned(),
+    };
+    let by = format!("the key file {path}");
+    Artifact {
+        name: format!("{target}/{}/{architecture}/{}", facts.repository, facts.document),
+        facts: Facts::YumDocument(facts),
+        blobs: vec![BlobRef { id, len_bytes: key.armoured.len() as u64 }],
+        origin: format!("file:{path}"),
+        evidence: Evidence { method: Method::Waybill, by, digest: Some(id.digest()) },
         wanted: vec![format!("packages of {}", repository.source.id)],
     }
 }

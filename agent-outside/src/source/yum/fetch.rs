@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, io::Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{StreamExt, stream};
-use gapferry_common::openpgp::verify::{self, Keyring, VerifyError};
+use gapferry_common::openpgp::{
+    ring::{self, PublicKey},
+    verify::{self, Keyring, VerifyError},
+};
 use gapferry_proto::{Digest, Kind, limits};
 use sha2::{Digest as _, Sha512};
 use url::Url;
@@ -152,7 +155,7 @@ async fn fetch_filelist(
 
 /// Tries the mirrors of a source, best first, until one has all its documents.
 async fn fetch_one(http: &Http, source: Source) -> Result<Repository, FetchError> {
-    let keyring = read_keyring(&source.trust.keys)?;
+    let (keyring, keys) = read_keys(&source.trust.keys)?;
     let reach = Reach::new(http, &source)?;
     let (roots, metalink) = fetch_roots(&reach.http, &source).await?;
     let http = &reach.with_mirrors(&source, &roots);
@@ -160,7 +163,7 @@ async fn fetch_one(http: &Http, source: Source) -> Result<Repository, FetchError
     for root in roots.into_iter().take(MIRRORS_TRIED_MAX) {
         match fetch_from(http, &source, &root, keyring.as_ref(), metalink.as_ref()).await {
             Ok((vouched, repomd, documents)) => {
-                return Ok(Repository { source, root, vouched, repomd, documents });
+                return Ok(Repository { source, root, vouched, repomd, documents, keys });
             }
             Err(FetchError::Http(e))
                 if source.tls.certificate.is_none() && e.may_want_certificate() =>
@@ -303,21 +306,27 @@ fn below(root: &Url, path: &str) -> Url {
     url
 }
 
-/// Reads key files; `None` when there are none.
-fn read_keyring(paths: &[Utf8PathBuf]) -> Result<Option<Keyring>, FetchError> {
-    let mut keyring = Keyring::default();
+/// Key files as what may vouch, `None` when there are none, and as the keys that travel along.
+type Keys = (Option<Keyring>, Vec<(Utf8PathBuf, PublicKey)>);
+
+fn read_keys(paths: &[Utf8PathBuf]) -> Result<Keys, FetchError> {
+    let (mut keyring, mut single) = (Keyring::default(), Vec::<(Utf8PathBuf, PublicKey)>::new());
     for path in paths {
         let bytes = read_key_file(path)
             .map_err(|source| FetchError::KeyFile { path: path.clone(), source })?;
-        let keys = Keyring::parse(&bytes)
-            .map_err(|source| FetchError::Keys { path: path.clone(), source })?;
-        keyring.join(keys);
+        let unusable = |source| FetchError::Keys { path: path.clone(), source };
+        keyring.join(Keyring::parse(&bytes).map_err(unusable)?);
+        for key in ring::keys(&bytes).map_err(unusable)? {
+            if !single.iter().any(|(_, known)| known.fingerprint == key.fingerprint) {
+                single.push((path.clone(), key));
+            }
+        }
     }
-    Ok((!paths.is_empty()).then_some(keyring))
+    Ok(((!paths.is_empty()).then_some(keyring), single))
 }
 
 /// Reads at most one byte more than a keyring may have; `Keyring::parse` refuses that one.
-fn read_key_file(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
+pub fn read_key_file(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
     file.take(limits::KEYRING_LEN_BYTES_MAX + 1).read_to_end(&mut bytes)?;

@@ -10,6 +10,8 @@ use std::{
     io::{self, Read},
 };
 
+use camino::Utf8PathBuf;
+use gapferry_common::openpgp::ring::PublicKey;
 use gapferry_proto::{SafePath, Target, artifact::RpmFacts, limits};
 use url::Url;
 
@@ -40,6 +42,8 @@ pub struct Repository {
     pub repomd: Repomd,
     /// By type, the documents that were fetched; packed, and checked against `repomd`.
     pub documents: BTreeMap<String, Vec<u8>>,
+    /// The keys that may sign it and its packages, each with its file.
+    pub keys: Vec<(Utf8PathBuf, PublicKey)>,
 }
 
 /// Who vouches for a repository's list.

@@ -70,7 +70,7 @@ pub async fn resolve(http: &Http, lines: &[(String, YumLine)], base: &Utf8Path) 
         };
         let resolved = outcome.await;
         let failed = |failures| Resolved { failures, ..Resolved::default() };
-        yum.join(artifacts::of(resolved.unwrap_or_else(failed), &target, &arch));
+        yum.join(artifacts::of(resolved.unwrap_or_else(failed), base, &target, &arch));
     }
     yum
 }

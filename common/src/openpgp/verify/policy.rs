@@ -100,7 +100,7 @@ fn issuers(signature: &Signature) -> Vec<String> {
     fingerprints.chain(signature.issuer_key_id().into_iter().map(ToString::to_string)).collect()
 }
 
-pub(super) fn fingerprint(key: &(impl KeyDetails + ?Sized)) -> String {
+pub(in crate::openpgp) fn fingerprint(key: &(impl KeyDetails + ?Sized)) -> String {
     format!("{:x}", key.fingerprint())
 }
 

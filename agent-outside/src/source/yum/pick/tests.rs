@@ -32,6 +32,7 @@ fn repository(id: &str, documents: &[(&str, &str)]) -> Repository {
         root,
         repomd: Repomd::default(),
         documents: BTreeMap::new(),
+        keys: vec![],
     };
     for (kind, text) in documents {
         let (document, bytes) = document(kind, text);
