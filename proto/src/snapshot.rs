@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use minicbor::bytes::ByteVec;
 
-use crate::{Artifact, ArtifactId, BlobId, Kind, SnapshotId, cbor, limits};
+use crate::{Artifact, ArtifactId, BlobId, Facts, Kind, SnapshotId, cbor, limits};
 
 /// Why bytes are no snapshot, or a difference does not fit one.
 #[derive(Debug, thiserror::Error)]
@@ -130,10 +130,12 @@ impl Snapshot {
         self.artifacts().flat_map(|a| &a.blobs).map(|b| (b.id, b.len_bytes)).collect()
     }
 
-    /// How many artifacts there are of each kind, also of the kinds there are none of.
+    /// How many artifacts there are of each kind, also of the kinds there are none of. What only
+    /// describes a repository (groups, modules, advisories, keys) is no package and is not counted.
     pub fn count_by_kind(&self) -> BTreeMap<Kind, u64> {
         let mut counts: BTreeMap<_, _> = Kind::ALL.into_iter().map(|kind| (kind, 0)).collect();
-        for artifact in self.artifacts() {
+        let describes = |artifact: &&Artifact| matches!(artifact.facts, Facts::YumDocument(_));
+        for artifact in self.artifacts().filter(|artifact| !describes(artifact)) {
             *counts.entry(artifact.kind()).or_default() += 1;
         }
         counts
@@ -201,7 +203,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{BlobRef, Evidence, Facts, FileFacts, Method};
+    use crate::artifact::{BlobRef, Evidence, FileFacts, Method};
 
     fn file(name: &str, content: &str) -> Artifact {
         Artifact {
