@@ -1,8 +1,8 @@
 //! `/apt/<target>/…`: one repository for each target.
 //!
-//! The heads and plain names show the current generation. By hash, the three generations before
-//! it are there too, and packages of every kept one: a client in the middle of an update never
-//! sees a half-changed repository (Debian wiki, "`DebianRepository/Format`", Acquire-By-Hash).
+//! The heads and plain names show the current generation. By hash, the indexes of every kept one are
+//! there too, and so are the packages: a client in the middle of an update never sees a
+//! half-changed repository (Debian wiki, "`DebianRepository/Format`", Acquire-By-Hash).
 
 use std::sync::Arc;
 

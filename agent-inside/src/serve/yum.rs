@@ -1,8 +1,8 @@
 //! `/yum/<target>/…`: one repository for each target.
 //!
-//! The head shows the current generation. What it lists is named by its hash, and that of the
-//! three generations before is there too, and packages of every kept one: a client in the middle
-//! of an update never sees a half-changed repository.
+//! The head shows the current generation. What it lists is named by its hash, and that of every
+//! kept one is there too, and so are the packages: a client in the middle of an update never sees a
+//! half-changed repository.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -19,7 +19,7 @@ use gapferry_proto::{Facts, Kind, SafePath, Snapshot, Target};
 use super::body::{Sealed, send, send_bytes};
 use super::error::ServeError;
 use super::files::content_type;
-use super::site::{Document, KEPT_INDEXES, Site, SiteError};
+use super::site::{Document, Site, SiteError};
 use super::{App, Ask};
 use crate::publish;
 
@@ -96,8 +96,7 @@ impl Site {
 
     /// The document at `<target>/repodata/<hash>-<name>`.
     fn repodata(&self, path: &str) -> Option<&Document> {
-        let views = self.views().iter().take(1 + KEPT_INDEXES);
-        views.into_iter().find_map(|view| view.yum.documents.get(path))
+        self.views().iter().find_map(|view| view.yum.documents.get(path))
     }
 }
 
