@@ -224,6 +224,10 @@ pub const REQUIREMENTS_LEN_BYTES_MAX: u64 = 4 << 20;
 /// Most names that are read from one folder of a foreign medium.
 pub const FOLDER_NAMES_MAX: usize = 100_000;
 
+/// Most addresses for which a server remembers which `repomd.xml` they read in the last seconds:
+/// 4096, four nodes for each connection that it holds open.
+pub const HEAD_READERS_MAX: usize = 4096;
+
 /// Most uploads to the registry that are open at a time: 256. A client opens four or five, and
 /// only those who may push open any.
 pub const UPLOADS_MAX: usize = 256;

@@ -28,10 +28,12 @@ pub async fn get_apt(
     let path = path.trim_start_matches("./");
     let path = path.parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
     let path = format!("{target}/{path}");
-    if let Some(head) = ask.site.head(&path) {
+    let site = app.in_turn(&ask);
+    if let Some(head) = site.head(&path) {
         return Ok(send_bytes(&ask.headers, head, HeaderValue::from_static("text/plain")));
     }
-    if let Some(index) = index(&ask.site, &path) {
+    // A client with several connections may know of what only the current generation has.
+    if let Some(index) = index(&site, &path).or_else(|| index(&ask.site, &path)) {
         let sealed = Sealed {
             path: index.path.clone(),
             digest: index.digest,
@@ -40,7 +42,8 @@ pub async fn get_apt(
         };
         return send(&ask.method, &ask.headers, sealed).await;
     }
-    let blob = ask.site.deb(&path).ok_or(ServeError::NotFound(format!("/apt/{path}")))?;
+    let blob = site.deb(&path).or_else(|| ask.site.deb(&path));
+    let blob = blob.ok_or(ServeError::NotFound(format!("/apt/{path}")))?;
     let sealed = Sealed {
         path: app.blobs.path(&blob.id.digest()),
         digest: blob.id.digest(),

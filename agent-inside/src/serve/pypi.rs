@@ -17,7 +17,7 @@ use gapferry_proto::{BlobRef, Kind};
 use super::body::{Sealed, send, send_bytes};
 use super::error::ServeError;
 use super::files::content_type;
-use super::{App, Ask};
+use super::{App, Ask, Site};
 use crate::publish::pypi::{is_normal, normalise};
 use crate::publish::wheel::{self, METADATA};
 
@@ -47,9 +47,9 @@ pub async fn to_index(_: Ask) -> Redirect {
 }
 
 /// `GET /pypi/simple/`
-pub async fn get_index(ask: Ask) -> Result<Response, ServeError> {
+pub async fn get_index(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, ServeError> {
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    let path = ask.site.pypi_page(None, form.suffix);
+    let path = app.in_turn(&ask).pypi_page(None, form.suffix);
     let bytes = tokio::fs::read(&path).await.map_err(ServeError::store(path))?;
     Ok(index_page(&ask, bytes, form))
 }
@@ -73,7 +73,7 @@ pub async fn get_project(
         return Ok(to_project(Path(project), ask).await?.into_response());
     }
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    match read_page(ask.site.pypi_page(Some(&project), form.suffix)).await? {
+    match project_page(&app.in_turn(&ask), &ask.site, &project, form).await? {
         Some(bytes) => Ok(index_page(&ask, bytes, form)),
         None => {
             app.want(&ask, Kind::Pypi, &project);
@@ -88,9 +88,11 @@ pub async fn get_distribution(
     Path(filename): Path<String>,
     ask: Ask,
 ) -> Result<Response, ServeError> {
-    let blob = ask.site.distribution(&filename);
+    let site = app.in_turn(&ask);
+    let held = |name: &str| site.distribution(name).or_else(|| ask.site.distribution(name));
+    let blob = held(&filename);
     let of_wheel = filename.strip_suffix(METADATA).filter(|_| blob.is_none());
-    if let Some(wheel) = of_wheel.and_then(|wheel| ask.site.distribution(wheel)) {
+    if let Some(wheel) = of_wheel.and_then(held) {
         return metadata(&app, &ask, wheel, filename).await;
     }
     let blob = blob.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
@@ -120,6 +122,21 @@ async fn metadata(
     let bytes = read.map_err(ServeError::store(path))?;
     let bytes = bytes.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
     Ok(send_bytes(&ask.headers, bytes.into(), HeaderValue::from_static("application/octet-stream")))
+}
+
+/// The page of a project in the site that the client goes on with. One that is only in the current
+/// site is shown from there: the client has read of it on another connection.
+async fn project_page(
+    site: &Site,
+    current: &Site,
+    project: &str,
+    form: &Form,
+) -> Result<Option<Vec<u8>>, ServeError> {
+    let page = read_page(site.pypi_page(Some(project), form.suffix)).await?;
+    if page.is_some() || site.activation == current.activation {
+        return Ok(page);
+    }
+    read_page(current.pypi_page(Some(project), form.suffix)).await
 }
 
 async fn read_page(path: Utf8PathBuf) -> Result<Option<Vec<u8>>, ServeError> {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Path, State};
 use axum::http::HeaderValue;
@@ -22,6 +23,9 @@ use super::files::content_type;
 use super::site::{Document, Site, SiteError};
 use super::{App, Ask};
 use crate::publish;
+
+/// What the name of a head's signature ends with.
+const SIGNATURE: &str = ".asc";
 
 /// The repositories of one generation, by `<target>/<path>`.
 #[derive(Debug, Default)]
@@ -110,8 +114,8 @@ pub async fn get_yum(
     // Clients join the root of a repository and a path with one slash more than needed.
     let path = path.trim_start_matches('/').parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
     let place = format!("{target}/{path}");
-    if let Some(head) = ask.site.yum_heads.get(&place) {
-        return Ok(send_bytes(&ask.headers, head.clone(), head_type(&place)));
+    if let Some(head) = head(&app, &ask, &place) {
+        return Ok(send_bytes(&ask.headers, head, head_type(&place)));
     }
     if let Some(document) = ask.site.repodata(&place) {
         let sealed = Sealed {
@@ -135,6 +139,22 @@ pub async fn get_yum(
         content_type: content_type(&place),
     };
     send(&ask.method, &ask.headers, sealed).await
+}
+
+/// The head at `place`, or the signature there: that of the head which this client read last,
+/// though a switch came between the two.
+fn head(app: &App, ask: &Ask, place: &str) -> Option<Bytes> {
+    let Some(client) = ask.client else { return ask.site.yum_heads.get(place).cloned() };
+    let now = Instant::now();
+    if let Some(signed) = place.strip_suffix(SIGNATURE) {
+        let site = app.recent.site_of_head(client, signed, now);
+        return site.as_ref().unwrap_or(&ask.site).yum_heads.get(place).cloned();
+    }
+    let head = ask.site.yum_heads.get(place)?.clone();
+    if place.ends_with(".xml") {
+        app.recent.read_head(client, place, ask.site.activation, now);
+    }
+    Some(head)
 }
 
 fn head_type(place: &str) -> HeaderValue {

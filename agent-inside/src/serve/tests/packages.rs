@@ -129,6 +129,66 @@ async fn a_yum_client_finds_every_document_that_a_head_of_a_kept_generation_list
 }
 
 #[tokio::test]
+async fn the_signature_is_of_the_head_that_its_client_read_before_the_switch() {
+    const HEAD: &str = "/yum/el9/repodata/repomd.xml";
+    const SIGNATURE: &str = "/yum/el9/repodata/repomd.xml.asc";
+    let site = TestSite::empty();
+    let [before, after] = ["1", "2"].map(|v| fixture::rpm("el9", "socat", v, v.as_bytes()));
+    let text = async |client: [u8; 4], path: &str| {
+        let client = ConnectInfo(SocketAddr::from((client, 50_000)));
+        let request = Request::builder().uri(path).extension(client);
+        site.answer(request.body(Body::empty()).unwrap()).await.text().to_owned()
+    };
+    let (early, late) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    site.switch(&[std::slice::from_ref(&before)]);
+    text(early, HEAD).await;
+    let signature = text(early, SIGNATURE).await;
+    site.switch(&[&[before], &[after]]);
+    assert_eq!(text(early, SIGNATURE).await, signature);
+    assert_ne!(text(late, SIGNATURE).await, signature);
+    text(early, HEAD).await;
+    assert_eq!(text(early, SIGNATURE).await, text(late, SIGNATURE).await);
+}
+
+#[tokio::test]
+async fn a_connection_reads_pages_and_heads_of_the_generation_that_it_began_with() {
+    let site = TestSite::empty();
+    let goods = |version: &str| {
+        let wheel = |name: &str| {
+            fixture::wheel(name, version, &format!("{name}-{version}.tar.gz"), version.as_bytes())
+        };
+        let deb = fixture::deb("bookworm", "socat", version, "amd64", version.as_bytes());
+        [wheel("a"), wheel("b"), deb]
+    };
+    let ask = async |connection: &Connection, path: &str| {
+        let request = Request::builder().uri(path).extension(connection.clone());
+        site.answer(request.body(Body::empty()).unwrap()).await.text().to_owned()
+    };
+    let (early, late) = (Connection::default(), Connection::default());
+    [&b"1"[..], b"2"].iter().for_each(|content| site.put(content));
+    site.switch(&[&goods("1")]);
+    ask(&early, "/pypi/simple/a/").await;
+    let head = ask(&early, "/apt/bookworm/dists/bookworm/InRelease").await;
+    site.switch(&[&goods("1"), &goods("2")]);
+    for (connection, version) in [(&early, "1"), (&late, "2")] {
+        let page = ask(connection, "/pypi/simple/b/").await;
+        assert!(page.contains(&format!("b-{version}.tar.gz")), "{version}: {page}");
+        let merged = ask(connection, "/apt/bookworm/dists/merged/InRelease").await;
+        let plain = ask(connection, "/apt/bookworm/dists/merged/main/binary-amd64/Packages").await;
+        assert!(plain.contains(&format!("Version: {version}\n")), "{version}: {plain}");
+        assert!(merged.contains(&digest(plain.as_bytes())[7..]), "{version}: {merged}");
+    }
+    assert_eq!(ask(&early, "/apt/bookworm/dists/bookworm/InRelease").await, head);
+    for (path, body) in [
+        ("/apt/bookworm/pool/main/socat_2_amd64.deb", "2"),
+        ("/pypi/packages/b-2.tar.gz", "2"),
+        ("/pypi/packages/b-1.tar.gz", "1"),
+    ] {
+        assert_eq!(ask(&early, path).await, body, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_generation_of_an_agent_that_served_no_rpm_packages_is_served_without_them() {
     let site = TestSite::empty();
     site.switch(&[&[fixture::rpm("el9", "socat", "1", b"1"), fixture::file("h/a", b"a")]]);
