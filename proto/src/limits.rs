@@ -224,6 +224,14 @@ pub const REQUIREMENTS_LEN_BYTES_MAX: u64 = 4 << 20;
 /// Most names that are read from one folder of a foreign medium.
 pub const FOLDER_NAMES_MAX: usize = 100_000;
 
+/// Most addresses for which a server remembers which `repomd.xml` they read in the last seconds:
+/// 4096, four nodes for each connection that it holds open.
+pub const HEAD_READERS_MAX: usize = 4096;
+
+/// Most documents of one connection that a server remembers to have sent, so that it sees when one
+/// is asked for again: 1024, more than pip reads for a long list of requirements.
+pub const DOCUMENTS_IN_TURN_MAX: usize = 1024;
+
 /// Most uploads to the registry that are open at a time: 256. A client opens four or five, and
 /// only those who may push open any.
 pub const UPLOADS_MAX: usize = 256;

@@ -32,6 +32,7 @@ mod serve_signed;
 mod serve_tls;
 mod serve_yum;
 mod serve_zypper;
+mod switches;
 mod upstream_faults;
 mod wants;
 mod world;

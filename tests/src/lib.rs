@@ -9,6 +9,7 @@ pub mod damage;
 pub mod disk;
 pub mod fetch;
 pub mod fixtures;
+pub mod gate;
 pub mod process;
 pub mod rpm;
 pub mod site;
@@ -18,6 +19,7 @@ pub mod upstream;
 
 pub use damage::Damage;
 pub use fixtures::Content;
+pub use gate::Gate;
 pub use site::{Inside, Outside, Site};
 pub use stick::Stick;
 pub use tls::Tls;

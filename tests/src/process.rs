@@ -70,6 +70,17 @@ fn spawn(command: &mut Command) -> Running {
 }
 
 impl Running {
+    /// Sends a signal, `STOP`.
+    ///
+    /// # Panics
+    ///
+    /// When the program has ended.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -s {name} {}", self.child.id());
+        let sent = run(Command::new("sh").args(["-c", &kill]));
+        assert_eq!(sent.exit_code, 0, "{}", sent.stderr);
+    }
+
     /// Waits for the end.
     ///
     /// # Panics

@@ -220,7 +220,7 @@ async fn follow(followed: Followed, mut shown: Option<Current>) {
     let mut failed = String::new();
     loop {
         tokio::time::sleep(LOOK).await;
-        followed.app.expire_uploads();
+        followed.app.expire();
         let (followed, last) = (followed.clone(), shown.clone());
         let looked = tokio::task::spawn_blocking(move || followed.look(last.as_ref())).await;
         match looked {

@@ -1,8 +1,8 @@
 //! `/apt/<target>/…`: one repository for each target.
 //!
-//! The heads and plain names show the current generation. By hash, the three generations before
-//! it are there too, and packages of every kept one: a client in the middle of an update never
-//! sees a half-changed repository (Debian wiki, "`DebianRepository/Format`", Acquire-By-Hash).
+//! The heads and plain names show the current generation. By hash, the indexes of every kept one are
+//! there too, and so are the packages: a client in the middle of an update never sees a
+//! half-changed repository (Debian wiki, "`DebianRepository/Format`", Acquire-By-Hash).
 
 use std::sync::Arc;
 
@@ -28,10 +28,13 @@ pub async fn get_apt(
     let path = path.trim_start_matches("./");
     let path = path.parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
     let path = format!("{target}/{path}");
-    if let Some(head) = ask.site.head(&path) {
+    let changes = ask.site.head(&path).is_some() || ask.site.index(&path).is_some();
+    let site = app.in_turn(&ask, changes.then_some(&*path));
+    if let Some(head) = site.head(&path) {
         return Ok(send_bytes(&ask.headers, head, HeaderValue::from_static("text/plain")));
     }
-    if let Some(index) = index(&ask.site, &path) {
+    // A client with several connections may know of what only the current generation has.
+    if let Some(index) = index(&site, &path).or_else(|| index(&ask.site, &path)) {
         let sealed = Sealed {
             path: index.path.clone(),
             digest: index.digest,
@@ -40,7 +43,8 @@ pub async fn get_apt(
         };
         return send(&ask.method, &ask.headers, sealed).await;
     }
-    let blob = ask.site.deb(&path).ok_or(ServeError::NotFound(format!("/apt/{path}")))?;
+    let blob = site.deb(&path).or_else(|| ask.site.deb(&path));
+    let blob = blob.ok_or(ServeError::NotFound(format!("/apt/{path}")))?;
     let sealed = Sealed {
         path: app.blobs.path(&blob.id.digest()),
         digest: blob.id.digest(),

@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use super::access_log::Line;
 use super::front::{Front, Peer};
 use super::pulse::{Pulse, Received, Sent};
+use super::recent::Connection;
 use super::tls::{H2, Tls};
 
 /// How long things may take.
@@ -186,8 +187,10 @@ impl Server {
     {
         let pulse = Pulse::new();
         let (front, patience, beating) = (self.front, self.patience, Arc::clone(&pulse));
+        let connection = Connection::default();
         let service = hyper::service::service_fn(move |request| {
-            answer(front.clone(), request, peer, Arc::clone(&beating), patience)
+            let (front, connection) = (front.clone(), connection.clone());
+            answer(front, request, peer, connection, Arc::clone(&beating), patience)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -203,8 +206,10 @@ impl Server {
     {
         let pulse = Pulse::new();
         let (front, patience, beating) = (self.front, self.patience, Arc::clone(&pulse));
+        let connection = Connection::default();
         let service = hyper::service::service_fn(move |request| {
-            answer(front.clone(), request, peer, Arc::clone(&beating), patience)
+            let (front, connection) = (front.clone(), connection.clone());
+            answer(front, request, peer, connection, Arc::clone(&beating), patience)
         });
         let headers_max = u32::try_from(limits::HEADERS_LEN_BYTES_MAX).unwrap_or(u32::MAX);
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -249,13 +254,15 @@ async fn answer(
     front: Front,
     request: hyper::Request<Incoming>,
     peer: Peer,
+    connection: Connection,
     pulse: Arc<Pulse>,
     patience: Patience,
 ) -> Result<hyper::Response<Sent>, Infallible> {
     let under_way = pulse.begin();
     let line = Line::begin(&request, peer.address.ip());
-    let request: Request =
+    let mut request: Request =
         request.map(|body| Body::new(Received::new(body, pulse, patience.still)));
+    request.extensions_mut().insert(connection);
     let response: Response = front.answer(request, peer).await;
     let user = response.extensions().get().cloned();
     let line = line.map(|line| line.answered(response.status(), user));

@@ -5,7 +5,8 @@
 //! Never: keys, the import, anything that writes, but for a want and for one room: `oci::push` takes
 //! what users push into [`crate::local`], where `config.toml` allows it, and reaches nothing else.
 //! The switch is one pointer, [`App::switch`]; a request that began before it ends on the generation
-//! it began with.
+//! it began with, and for some seconds so does a client that reads several documents in turn
+//! ([`recent`]).
 //!
 //! # What a hostile client may try
 //!
@@ -37,6 +38,7 @@ mod listen;
 mod oci;
 mod pulse;
 mod pypi;
+mod recent;
 mod shared;
 mod site;
 mod status;
@@ -46,6 +48,7 @@ mod yum;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use axum::Router;
@@ -61,6 +64,7 @@ pub use error::ServeError;
 pub use front::Front;
 pub use listen::{Listening, run};
 pub use oci::Push;
+use recent::{Connection, Recent};
 use shared::Shared;
 use site::Asked;
 pub use site::{Activation, BlobPaths, Generation, Site};
@@ -80,6 +84,7 @@ pub trait WantSink: Send + Sync {
 pub struct App {
     /// None before the first import.
     site: ArcSwapOption<Site>,
+    recent: Recent,
     blobs: BlobPaths,
     name: SiteName,
     /// The armoured public key that vouches for the repositories.
@@ -95,8 +100,17 @@ pub struct App {
 impl App {
     /// Makes a server's state that holds no generation yet.
     pub fn new(name: SiteName, key: String, blobs: BlobPaths, wants: Box<dyn WantSink>) -> Self {
-        let (site, shared) = (ArcSwapOption::empty(), Shared::default());
-        Self { site, blobs, name, key, ca: None, wants, push: None, shared }
+        Self {
+            site: ArcSwapOption::empty(),
+            recent: Recent::default(),
+            blobs,
+            name,
+            key,
+            ca: None,
+            wants,
+            push: None,
+            shared: Shared::default(),
+        }
     }
 
     /// Shows the CA that vouches for this server at `/keys/ca.pem`.
@@ -113,17 +127,31 @@ impl App {
         self
     }
 
-    /// Forgets uploads to which nothing is added any more.
-    pub fn expire_uploads(&self) {
+    /// Forgets what nobody goes on with: sites that were replaced, and uploads.
+    pub fn expire(&self) {
+        self.recent.forget(Instant::now());
         if let Some(push) = &self.push {
             push.expire_uploads();
         }
     }
 
-    /// Makes `site` current for every request from now on.
+    /// Makes `site` current for every request from now on, but for what [`recent`] says.
     pub fn switch(&self, site: Site) {
+        if let Some(replaced) = self.site.load_full() {
+            self.recent.replace(replaced, Instant::now());
+        }
         self.site.store(Some(Arc::new(site)));
         self.shared.forget();
+    }
+
+    /// The site that the client of this request goes on with, when it reads documents in turn.
+    fn in_turn(&self, ask: &Ask, document: Option<&str>) -> Arc<Site> {
+        match &ask.connection {
+            Some(connection) => {
+                self.recent.in_turn(connection, document, &ask.site, Instant::now())
+            }
+            None => Arc::clone(&ask.site),
+        }
     }
 
     /// Hands a want on, once for each name between two switches.
@@ -149,6 +177,7 @@ pub struct Ask {
     headers: HeaderMap,
     query: Option<String>,
     client: Option<IpAddr>,
+    connection: Option<Connection>,
     site: Arc<Site>,
 }
 
@@ -161,6 +190,7 @@ impl FromRequestParts<Arc<App>> for Ask {
             headers: parts.headers.clone(),
             query: parts.uri.query().map(str::to_owned),
             client: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()),
+            connection: parts.extensions.get().cloned(),
             site: app.site.load_full().ok_or(ServeError::NothingImported)?,
         })
     }

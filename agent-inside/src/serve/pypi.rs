@@ -19,7 +19,7 @@ use super::body::{Sealed, send, send_bytes};
 use super::error::ServeError;
 use super::files::content_type;
 use super::shared::read;
-use super::{App, Ask};
+use super::{App, Ask, Site};
 use crate::publish::pypi::{is_normal, normalise};
 use crate::publish::wheel::{self, METADATA};
 
@@ -51,7 +51,7 @@ pub async fn to_index(_: Ask) -> Redirect {
 /// `GET /pypi/simple/`
 pub async fn get_index(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, ServeError> {
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    let path = ask.site.pypi_page(None, form.suffix);
+    let path = app.in_turn(&ask, Some("/pypi/simple/")).pypi_page(None, form.suffix);
     let bytes = read_page(&app, &path).await?;
     let missing = || ServeError::store(path)(io::ErrorKind::NotFound.into());
     Ok(index_page(&ask, bytes.ok_or_else(missing)?, form))
@@ -76,7 +76,8 @@ pub async fn get_project(
         return Ok(to_project(Path(project), ask).await?.into_response());
     }
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    match read_page(&app, &ask.site.pypi_page(Some(&project), form.suffix)).await? {
+    let site = app.in_turn(&ask, Some(&project));
+    match project_page(&app, &site, &ask.site, &project, form).await? {
         Some(bytes) => Ok(index_page(&ask, bytes, form)),
         None => {
             app.want(&ask, Kind::Pypi, &project);
@@ -91,9 +92,11 @@ pub async fn get_distribution(
     Path(filename): Path<String>,
     ask: Ask,
 ) -> Result<Response, ServeError> {
-    let blob = ask.site.distribution(&filename);
+    let site = app.in_turn(&ask, None);
+    let held = |name: &str| site.distribution(name).or_else(|| ask.site.distribution(name));
+    let blob = held(&filename);
     let of_wheel = filename.strip_suffix(METADATA).filter(|_| blob.is_none());
-    if let Some(wheel) = of_wheel.and_then(|wheel| ask.site.distribution(wheel)) {
+    if let Some(wheel) = of_wheel.and_then(held) {
         return metadata(&app, &ask, wheel, filename).await;
     }
     let blob = blob.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
@@ -121,6 +124,22 @@ async fn metadata(
     let bytes = app.shared.get(&path, unpack).await.map_err(ServeError::store(path))?;
     let bytes = bytes.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
     Ok(send_bytes(&ask.headers, bytes, HeaderValue::from_static("application/octet-stream")))
+}
+
+/// The page of a project in the site that the client goes on with. One that is only in the current
+/// site is shown from there: the client has read of it on another connection.
+async fn project_page(
+    app: &App,
+    site: &Site,
+    current: &Site,
+    project: &str,
+    form: &Form,
+) -> Result<Option<Bytes>, ServeError> {
+    let page = read_page(app, &site.pypi_page(Some(project), form.suffix)).await?;
+    if page.is_some() || site.activation == current.activation {
+        return Ok(page);
+    }
+    read_page(app, &current.pypi_page(Some(project), form.suffix)).await
 }
 
 async fn read_page(app: &App, path: &Utf8Path) -> Result<Option<Bytes>, ServeError> {

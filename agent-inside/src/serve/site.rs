@@ -6,6 +6,8 @@
 //!
 //! Whatever is addressed by version or digest is looked up in the current generation, then in
 //! the kept ones, newest first: upgrading a cluster takes days, and its nodes go forward and back.
+//! So are indexes by hash: a rollback may come from any of them, and a client in the middle of an
+//! update still finds what the head that it read lists.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
@@ -21,10 +23,6 @@ use super::helm::Charts;
 use super::oci::Repository;
 use super::yum::{self, Repositories};
 use crate::publish;
-
-/// How many generations before the current one keep their apt and yum indexes reachable by hash,
-/// so that a client in the middle of an update still finds what the head it read lists.
-pub(super) const KEPT_INDEXES: usize = 3;
 
 /// One generation on disk.
 #[derive(Debug)]
@@ -229,8 +227,7 @@ impl Site {
 
     /// The apt index with this digest in the folder `<target>/dists/…/binary-<arch>`.
     pub fn index_by_hash(&self, folder: &str, digest: &Digest) -> Option<&Document> {
-        let views = self.views.iter().take(1 + KEPT_INDEXES);
-        let mut forms = views.flat_map(|view| {
+        let mut forms = self.views.iter().flat_map(|view| {
             ["", ".gz", ".xz"]
                 .iter()
                 .filter_map(|suffix| view.indexes.get(&format!("{folder}/Packages{suffix}")))

@@ -1,12 +1,13 @@
 //! `/yum/<target>/…`: one repository for each target.
 //!
-//! The head shows the current generation. What it lists is named by its hash, and that of the
-//! three generations before is there too, and packages of every kept one: a client in the middle
-//! of an update never sees a half-changed repository.
+//! The head shows the current generation. What it lists is named by its hash, and that of every
+//! kept one is there too, and so are the packages: a client in the middle of an update never sees a
+//! half-changed repository.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Path, State};
 use axum::http::HeaderValue;
@@ -19,9 +20,12 @@ use gapferry_proto::{Facts, Kind, SafePath, Snapshot, Target};
 use super::body::{Sealed, send, send_bytes};
 use super::error::ServeError;
 use super::files::content_type;
-use super::site::{Document, KEPT_INDEXES, Site, SiteError};
+use super::site::{Document, Site, SiteError};
 use super::{App, Ask};
 use crate::publish;
+
+/// What the name of a head's signature ends with.
+const SIGNATURE: &str = ".asc";
 
 /// The repositories of one generation, by `<target>/<path>`.
 #[derive(Debug, Default)]
@@ -112,8 +116,7 @@ impl Site {
 
     /// The document at `<target>/repodata/<hash>-<name>`.
     fn repodata(&self, path: &str) -> Option<&Document> {
-        let views = self.views().iter().take(1 + KEPT_INDEXES);
-        views.into_iter().find_map(|view| view.yum.documents.get(path))
+        self.views().iter().find_map(|view| view.yum.documents.get(path))
     }
 }
 
@@ -127,8 +130,8 @@ pub async fn get_yum(
     // Clients join the root of a repository and a path with one slash more than needed.
     let path = path.trim_start_matches('/').parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
     let place = format!("{target}/{path}");
-    if let Some(head) = ask.site.yum_heads.get(&place) {
-        return Ok(send_bytes(&ask.headers, head.clone(), head_type(&place)));
+    if let Some(head) = head(&app, &ask, &place) {
+        return Ok(send_bytes(&ask.headers, head, head_type(&place)));
     }
     if let Some(document) = ask.site.repodata(&place) {
         let sealed = Sealed {
@@ -152,6 +155,22 @@ pub async fn get_yum(
         content_type: content_type(&place),
     };
     send(&ask.method, &ask.headers, sealed).await
+}
+
+/// The head at `place`, or the signature there: that of the head which this client read last,
+/// though a switch came between the two.
+fn head(app: &App, ask: &Ask, place: &str) -> Option<Bytes> {
+    let Some(client) = ask.client else { return ask.site.yum_heads.get(place).cloned() };
+    let now = Instant::now();
+    if let Some(signed) = place.strip_suffix(SIGNATURE) {
+        let site = app.recent.site_of_head(client, signed, now);
+        return site.as_ref().unwrap_or(&ask.site).yum_heads.get(place).cloned();
+    }
+    let head = ask.site.yum_heads.get(place)?.clone();
+    if place.ends_with(".xml") {
+        app.recent.read_head(client, place, ask.site.activation, now);
+    }
+    Some(head)
 }
 
 fn head_type(place: &str) -> HeaderValue {

@@ -43,7 +43,7 @@ async fn a_python_project_is_found_under_every_spelling_of_its_name() {
 }
 
 #[tokio::test]
-async fn an_apt_client_finds_every_index_that_a_head_of_the_last_generations_lists() {
+async fn an_apt_client_finds_every_index_that_a_head_of_a_kept_generation_lists() {
     let site = TestSite::empty();
     let debs: Vec<_> = (0..6)
         .map(|n| {
@@ -71,8 +71,7 @@ async fn an_apt_client_finds_every_index_that_a_head_of_the_last_generations_lis
         let listed = publish::apt::listed(&fs::read_to_string(undated).unwrap()).unwrap();
         let hex = listed[0].digest.hex();
         let by_hash = format!("{folder}/main/binary-amd64/by-hash/SHA256/{hex}");
-        let expected = if n < 2 { 404 } else { 200 };
-        assert_eq!(site.get(&by_hash).await.status, expected, "generation {}", n + 1);
+        assert_eq!(site.get(&by_hash).await.status, 200, "generation {}", n + 1);
         let deb = site.get(&format!("/apt/bookworm/pool/main/socat_{n}_amd64.deb")).await;
         assert_eq!((deb.status, deb.text()), (200, n.to_string().as_str()));
     }
@@ -111,7 +110,7 @@ async fn the_keys_of_packages_stand_beside_them_by_their_fingerprint() {
 }
 
 #[tokio::test]
-async fn a_yum_client_finds_every_document_that_a_head_of_the_last_generations_lists() {
+async fn a_yum_client_finds_every_document_that_a_head_of_a_kept_generation_lists() {
     let site = TestSite::empty();
     let name = |n: u8| format!("{n}");
     let rpms: Vec<_> =
@@ -135,7 +134,7 @@ async fn a_yum_client_finds_every_document_that_a_head_of_the_last_generations_l
         let undated = site.root().join(format!("trees/{}/yum/el9/repodata/repomd.undated", n + 1));
         let listed = publish::yum::listed(&fs::read_to_string(undated).unwrap()).unwrap();
         let document = site.get(&format!("/yum/el9/{}", listed[0].path)).await;
-        assert_eq!(document.status, if n < 2 { 404 } else { 200 }, "generation {}", n + 1);
+        assert_eq!(document.status, 200, "generation {}", n + 1);
         let rpm = site.get(&format!("/yum/el9/Packages/socat-{n}-1.noarch.rpm")).await;
         assert_eq!((rpm.status, rpm.text()), (200, name(n).as_str()));
         assert_eq!(rpm.header(header::CONTENT_TYPE), "application/x-rpm");
@@ -149,6 +148,66 @@ async fn a_yum_client_finds_every_document_that_a_head_of_the_last_generations_l
         assert_eq!(site.get(unknown).await.status, 404, "{unknown}");
     }
     assert_eq!(site.wants(), [(Kind::Rpm, "el9/strace-1-1.noarch".to_owned())]);
+}
+
+#[tokio::test]
+async fn the_signature_is_of_the_head_that_its_client_read_before_the_switch() {
+    const HEAD: &str = "/yum/el9/repodata/repomd.xml";
+    const SIGNATURE: &str = "/yum/el9/repodata/repomd.xml.asc";
+    let site = TestSite::empty();
+    let [before, after] = ["1", "2"].map(|v| fixture::rpm("el9", "socat", v, v.as_bytes()));
+    let text = async |client: [u8; 4], path: &str| {
+        let client = ConnectInfo(SocketAddr::from((client, 50_000)));
+        let request = Request::builder().uri(path).extension(client);
+        site.answer(request.body(Body::empty()).unwrap()).await.text().to_owned()
+    };
+    let (early, late) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    site.switch(&[std::slice::from_ref(&before)]);
+    text(early, HEAD).await;
+    let signature = text(early, SIGNATURE).await;
+    site.switch(&[&[before], &[after]]);
+    assert_eq!(text(early, SIGNATURE).await, signature);
+    assert_ne!(text(late, SIGNATURE).await, signature);
+    text(early, HEAD).await;
+    assert_eq!(text(early, SIGNATURE).await, text(late, SIGNATURE).await);
+}
+
+#[tokio::test]
+async fn a_connection_reads_pages_and_heads_of_the_generation_that_it_began_with() {
+    let site = TestSite::empty();
+    let goods = |version: &str| {
+        let wheel = |name: &str| {
+            fixture::wheel(name, version, &format!("{name}-{version}.tar.gz"), version.as_bytes())
+        };
+        let deb = fixture::deb("bookworm", "socat", version, "amd64", version.as_bytes());
+        [wheel("a"), wheel("b"), deb]
+    };
+    let ask = async |connection: &Connection, path: &str| {
+        let request = Request::builder().uri(path).extension(connection.clone());
+        site.answer(request.body(Body::empty()).unwrap()).await.text().to_owned()
+    };
+    let (early, late) = (Connection::default(), Connection::default());
+    [&b"1"[..], b"2"].iter().for_each(|content| site.put(content));
+    site.switch(&[&goods("1")]);
+    ask(&early, "/pypi/simple/a/").await;
+    let head = ask(&early, "/apt/bookworm/dists/bookworm/InRelease").await;
+    site.switch(&[&goods("1"), &goods("2")]);
+    for (connection, version) in [(&early, "1"), (&late, "2")] {
+        let page = ask(connection, "/pypi/simple/b/").await;
+        assert!(page.contains(&format!("b-{version}.tar.gz")), "{version}: {page}");
+        let merged = ask(connection, "/apt/bookworm/dists/merged/InRelease").await;
+        let plain = ask(connection, "/apt/bookworm/dists/merged/main/binary-amd64/Packages").await;
+        assert!(plain.contains(&format!("Version: {version}\n")), "{version}: {plain}");
+        assert!(merged.contains(&digest(plain.as_bytes())[7..]), "{version}: {merged}");
+    }
+    assert_eq!(ask(&early, "/apt/bookworm/dists/bookworm/InRelease").await, head);
+    for (path, body) in [
+        ("/apt/bookworm/pool/main/socat_2_amd64.deb", "2"),
+        ("/pypi/packages/b-2.tar.gz", "2"),
+        ("/pypi/packages/b-1.tar.gz", "1"),
+    ] {
+        assert_eq!(ask(&early, path).await, body, "{path}");
+    }
 }
 
 #[tokio::test]
