@@ -13,6 +13,7 @@ mod delta_faults;
 mod first_transfer;
 mod heal;
 mod help;
+mod installed;
 mod kubespray;
 mod locked;
 mod power_cut;

@@ -116,7 +116,8 @@ fn orders(
     locks: &[Vec<Lock>],
     file: Option<&Utf8PathBuf>,
 ) -> anyhow::Result<(Vec<LoadedWaybill>, Vec<NotProven>)> {
-    let mut orders: Vec<LoadedWaybill> = file.map(load_waybill).transpose()?.into_iter().collect();
+    let mut orders: Vec<LoadedWaybill> =
+        file.map(|path| load_waybill(path, home)).transpose()?.into_iter().collect();
     let mut lost = vec![];
     for lock in locks.iter().filter_map(|locks| locks.first()) {
         if orders.iter().any(|one| one.waybill.metadata.name == lock.waybill) {
@@ -148,12 +149,12 @@ fn about(waybill: &SiteName, reason: &str) -> NotProven {
 /// The waybill of a name: where it was synced, else in the current folder.
 fn loaded(home: &Home, name: &SiteName) -> anyhow::Result<Option<LoadedWaybill>> {
     if let Some(path) = lock::place(&home.locks(name)).filter(|path| path.is_file()) {
-        let loaded = load_waybill(&path)?;
+        let loaded = load_waybill(&path, home)?;
         // The file may be another waybill's by now.
         return Ok(Some(loaded).filter(|one| one.waybill.metadata.name == *name));
     }
     let here = Utf8PathBuf::from("waybill.yaml");
-    let loaded = if here.is_file() { load_waybill(&here).ok() } else { None };
+    let loaded = if here.is_file() { load_waybill(&here, home).ok() } else { None };
     Ok(loaded.filter(|one| one.waybill.metadata.name == *name))
 }
 

@@ -46,7 +46,7 @@ pub fn answer(question: &Question, global: &Global) -> anyhow::Result<Exit> {
 }
 
 pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
-    let loaded = load_waybill(&args.file)?;
+    let loaded = load_waybill(&args.file, home)?;
     let _lock = home.lock()?;
     let resolved = resolve_now(&loaded, home, &[])?;
     if resolved.failures.is_empty() && !args.dry_run {

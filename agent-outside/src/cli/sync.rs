@@ -49,7 +49,7 @@ pub struct SyncArgs {
 
 pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let began = std::time::Instant::now();
-    let loaded = load_waybill(&args.file)?;
+    let loaded = load_waybill(&args.file, home)?;
     let _lock = home.lock()?;
     let store = home.store()?;
     store.clear_temporary()?;
