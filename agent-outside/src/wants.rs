@@ -10,7 +10,7 @@
 //! A want comes from whatever node asked, so it widens nothing that the waybill trusts: packages
 //! come from the repositories of its lines, images and files from hosts that its lines name, with
 //! their keys and their `require`. What no line answers stays unresolved, with the line to write;
-//! it never keeps a sync from being done.
+//! it never keeps a sync from being done, nor does a blob that upstream names and does not give.
 
 pub mod book;
 mod lines;
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use gapferry_common::store::{PutError, Store};
 use gapferry_proto::{
-    Artifact, Kind, SiteName,
+    Artifact, BlobId, Kind, SiteName,
     want::{self, Want},
 };
 
@@ -40,6 +40,8 @@ pub struct Wishes {
     pub asked: Asked,
     /// What the lock in force carries: a URL that is dead by now stays carried as it was.
     pub previous: Vec<Artifact>,
+    /// Blobs that an upstream names and does not give, each with the sentence that says so.
+    pub lost: BTreeMap<BlobId, String>,
 }
 
 /// What came of a want.

@@ -158,7 +158,7 @@ async fn a_file_that_only_a_plain_mirror_gives_is_left_with_the_line_to_write() 
     let store = Store::open(root.clone()).unwrap();
     let wanted = want(Kind::File, "dl.example/tool", "", "");
     let sites: BTreeSet<SiteName> = ["prod".parse().unwrap()].into();
-    let wishes = Wishes { asked: [(wanted.clone(), sites)].into(), previous: vec![] };
+    let wishes = Wishes { asked: [(wanted.clone(), sites)].into(), ..Wishes::default() };
     let held = [file("dl.example/other", "1")];
     let none = expanded("  files: []\n");
     let granted = grant(&http, &store, &wishes, &none, &root, &held).await.unwrap();
