@@ -172,7 +172,7 @@ impl Brought {
         wishes: &Wishes,
     ) -> Result<(Lock, Vec<Outcome>), PutError> {
         let granted = wants::grant(http, store, wishes, &self.expanded, base, &self.artifacts);
-        let Granted { artifacts: found, outcomes } = granted.await?;
+        let Granted { artifacts: found, outcomes, mut files } = granted.await?;
         let artifacts = joined_images(self.artifacts.iter().cloned().chain(found).collect());
         let mut lock = Lock::new(waybill, text, artifacts);
         lock.inputs = Some(self.inputs.clone());
@@ -181,9 +181,19 @@ impl Brought {
         lock.kubespray.dedup();
         if self.is_whole {
             // Nothing is missing, so what the carried packages alone leave unmet every system has.
+            let granted = outcomes.iter().filter(|outcome| outcome.reason.is_none());
+            let granted: Vec<_> = granted.map(|outcome| outcome.want.clone()).collect();
+            let wanted = wants::consumers(&granted, "wants", &self.expanded, &lock.artifacts);
             let Expanded { apt, yum, .. } = &self.expanded;
-            let mut assumed = check::apt::assumed(apt, base, &lock.artifacts);
-            assumed.extend(check::yum::assumed(yum, base, &lock.artifacts, &self.files, store));
+            files.extend(self.files.clone());
+            let mut assumed = vec![];
+            for lines in [apt, &wanted.apt] {
+                assumed.extend(check::apt::assumed(lines, base, &lock.artifacts));
+            }
+            for lines in [yum, &wanted.yum] {
+                let artifacts = &lock.artifacts;
+                assumed.extend(check::yum::assumed(lines, base, artifacts, &files, store));
+            }
             assumed.sort();
             assumed.dedup();
             lock.assumed = Some(assumed);

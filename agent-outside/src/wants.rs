@@ -13,6 +13,7 @@
 //! it never keeps a sync from being done, nor does a blob that upstream names and does not give.
 
 pub mod book;
+mod consumers;
 mod lines;
 mod tries;
 
@@ -25,6 +26,7 @@ use gapferry_proto::{
     want::{self, Want},
 };
 
+pub use self::consumers::{Consumers, consumers};
 use self::tries::Tries;
 use crate::{expand::Expanded, source::http::Http};
 
@@ -60,6 +62,8 @@ pub struct Outcome {
 pub struct Granted {
     pub artifacts: Vec<Artifact>,
     pub outcomes: Vec<Outcome>,
+    /// Files that rpm packages were looked into for, by artifact.
+    pub files: BTreeMap<String, Vec<String>>,
 }
 
 /// Resolves wants with the lines of a waybill, after whose own `artifacts` were found.
@@ -92,7 +96,8 @@ pub async fn grant(
         let what = format!("more than {WANTS_TRIED_MAX} things are wanted; dismiss some");
         tries.leave(want, what);
     }
-    let Tries { found, reasons, .. } = tries;
+    let Tries { found, reasons, files, .. } = tries;
+    granted.files = files;
     granted.artifacts = joined(artifacts, found);
     granted.outcomes = asked
         .iter()

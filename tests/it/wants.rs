@@ -272,3 +272,25 @@ fn a_want_whose_bytes_nobody_gives_keeps_nothing_else_from_coming() {
     assert_eq!(row(&wants, "tcpdump")["state"], "resolved", "{wants}");
     assert_eq!(planned(&world).len(), 4);
 }
+
+#[test]
+fn a_check_finds_what_a_want_would_miss() {
+    let world = world();
+    world.site.inside.agent.run(&["want", "deb", "tcpdump"]).unwrap();
+    synced(&world);
+    let agent = &world.site.outside.agent;
+    assert_eq!(agent.run(&["check"]).unwrap().json["missing"], json!([]));
+    let locks = fs::read_dir(agent.home().join("locks/test")).unwrap();
+    let locks = locks.map(|entry| entry.unwrap().path());
+    let newest = locks.filter(|path| path.extension().is_some_and(|end| end == "lock")).max();
+    let path = newest.unwrap();
+    let mut lock: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let artifacts = lock["artifacts"].as_array_mut().unwrap();
+    artifacts.retain(|one| !one["name"].as_str().unwrap().contains("/libpcap0.8_"));
+    fs::write(&path, lock.to_string()).unwrap();
+    let failure = agent.run(&["check"]).unwrap_err();
+    let missing = &failure.json()["missing"];
+    assert_eq!(failure.exit_code, 2, "{failure:?}");
+    assert_eq!((&missing[0]["name"], missing.as_array().unwrap().len()), (&json!("libpcap0.8"), 1));
+    assert!(missing[0]["needed_by"].as_str().unwrap().starts_with("tcpdump"), "{missing}");
+}

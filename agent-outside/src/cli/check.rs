@@ -14,7 +14,9 @@ use serde_json::json;
 
 use super::{LoadedWaybill, load_waybill};
 use crate::{
-    check::{self, Ground, Held, Line, Missing, NotProven, Order, Report, fix, route::Asked},
+    check::{
+        self, Ground, Held, Line, Missing, NotProven, Order, Report, Wanted, fix, route::Asked,
+    },
     home::Home,
     ledger::{Basis, Ledger},
     lock::{self, Lock},
@@ -96,6 +98,7 @@ pub fn simulate(
         store: &store,
         inside: basis.held(),
         assumed,
+        wanted: wanted(home, site)?,
     };
     let all: Vec<Order<'_>> =
         orders.iter().map(|one| Order { waybill: &one.waybill, base: &one.base }).collect();
@@ -108,6 +111,14 @@ pub fn simulate(
         })?;
     }
     Ok(Simulated { report, snapshot, orders })
+}
+
+/// What the site wanted and got, unless it is to be carried no more.
+fn wanted(home: &Home, site: &SiteName) -> anyhow::Result<Wanted> {
+    let is_open = home.config().site.get(site).is_none_or(|config| config.wants);
+    let book = Ledger::open(home.ledger(site), site)?.book()?;
+    let wants = book.granted().filter(|_| is_open).cloned().collect();
+    Ok(Wanted { label: format!("wanted inside: {site}"), wants })
 }
 
 /// The waybills of the locks, from where they were synced, and those that are no longer there.

@@ -121,6 +121,17 @@ fn a_want_goes_to_the_repositories_of_its_target_each_once() {
 }
 
 #[test]
+fn a_want_asks_for_no_updates_that_its_line_does_not_ask_for() {
+    let spec = "  apt:\n  - {suite: s, architectures: [amd64], security: true, installed: f}\n  \
+        - {suite: s, architectures: [amd64], security: true}\n";
+    let asked: Vec<_> = lines::apt(&expanded(spec))
+        .into_iter()
+        .map(|line| (line.security, line.installed.is_some()))
+        .collect();
+    assert_eq!(asked, [(true, true), (false, false)]);
+}
+
+#[test]
 fn versions_become_part_of_what_is_asked_for() {
     assert_eq!(lines::deb_entry(&want(Kind::Deb, "socat", "1:1.8-1", "")), "socat=1:1.8-1");
     assert_eq!(lines::deb_entry(&want(Kind::Deb, "socat", ">= 2", "")), "socat");

@@ -28,6 +28,7 @@ use crate::{
         oci, pypi,
         yum::{
             self,
+            artifacts::Yum,
             closure::{Obstacle, Unmet as RpmUnmet},
         },
     },
@@ -46,6 +47,8 @@ pub struct Tries<'a> {
     base: &'a Utf8Path,
     artifacts: &'a [Artifact],
     pub found: Vec<Artifact>,
+    /// Files that rpm packages were looked into for, by artifact.
+    pub files: BTreeMap<String, Vec<String>>,
     /// Why a want is not carried, where it is not.
     pub reasons: BTreeMap<Want, String>,
 }
@@ -74,6 +77,7 @@ impl<'a> Tries<'a> {
             base,
             artifacts,
             found: Vec::new(),
+            files: BTreeMap::new(),
             reasons: BTreeMap::new(),
         }
     }
@@ -144,7 +148,9 @@ impl<'a> Tries<'a> {
                 continue;
             }
             requests += 1;
-            let found = line.ask(self.http, self.store, self.base, &label, &group).await?;
+            let Yum { found, files, .. } =
+                line.ask(self.http, self.store, self.base, &label, &group).await?;
+            self.files.extend(files);
             let grave = found.failures.iter().find(|failure| !is_unknown(failure));
             let is_hopeless = grave.is_some_and(|failure| {
                 matches!(failure.verdict, Verdict::Fault | Verdict::Configuration)
@@ -288,7 +294,8 @@ impl<'a> Tries<'a> {
 }
 
 impl Line {
-    /// Asks for wants and nothing else; what was read on the way goes into the store.
+    /// Asks for wants and nothing else; what was read on the way goes into the store. Only yum
+    /// lines have more than what was found.
     async fn ask(
         &self,
         http: &Http,
@@ -296,12 +303,13 @@ impl Line {
         base: &Utf8Path,
         label: &str,
         wants: &[&Want],
-    ) -> Result<Found, PutError> {
+    ) -> Result<Yum, PutError> {
+        let alone = |found: Found| Yum { found, ..Yum::default() };
         let packages: Vec<String> = wants.iter().map(|want| self.entry(want)).collect();
         match self {
             Self::Apt(line) => {
                 let line = AptLine { packages, ..line.clone() };
-                Ok(apt::resolve(http, &line, base, label).await)
+                Ok(alone(apt::resolve(http, &line, base, label).await))
             }
             Self::Yum(line) => {
                 let line = YumLine { packages, ..line.clone() };
@@ -309,11 +317,11 @@ impl Line {
                 for (_, bytes) in &found.kept {
                     store.put(bytes)?;
                 }
-                Ok(found.found)
+                Ok(found)
             }
             Self::Pypi(line) => {
                 let line = PypiLine { packages, ..line.clone() };
-                Ok(pypi::resolve(http, &line, base, label).await)
+                Ok(alone(pypi::resolve(http, &line, base, label).await))
             }
         }
     }
