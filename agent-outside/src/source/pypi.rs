@@ -257,7 +257,10 @@ impl Search<'_> {
         let mut artifacts = Vec::new();
         for (choice, len_bytes) in sized {
             match len_bytes {
-                Ok(len_bytes) => artifacts.push(artifact(choice, len_bytes)),
+                Ok(len_bytes) => {
+                    let is_vouched = upstream.is_vouching(&choice.file.index);
+                    artifacts.push(artifact(choice, len_bytes, is_vouched));
+                }
                 Err(error) => {
                     self.broken.insert(choice.file.filename.to_string(), error);
                 }
@@ -287,8 +290,10 @@ fn key(need: &Need) -> String {
     }
 }
 
-fn artifact(choice: Choice, len_bytes: u64) -> Artifact {
+/// What comes without TLS vouches for nothing: an index may have been changed on its way here.
+fn artifact(choice: Choice, len_bytes: u64, is_vouched: bool) -> Artifact {
     let Choice { name, version, file, wanted } = choice;
+    let method = if is_vouched { Method::PypiIndex } else { Method::Unverified };
     Artifact {
         name: file.filename.to_string(),
         facts: Facts::Pypi(PypiFacts {
@@ -300,7 +305,7 @@ fn artifact(choice: Choice, len_bytes: u64) -> Artifact {
         }),
         blobs: vec![BlobRef { id: file.digest.into(), len_bytes }],
         origin: plain(&file.url),
-        evidence: Evidence { method: Method::PypiIndex, by: file.index, digest: Some(file.digest) },
+        evidence: Evidence { method, by: file.index, digest: Some(file.digest) },
         wanted: wanted.into_iter().collect(),
     }
 }
