@@ -32,6 +32,7 @@ pub fn yum(expanded: &Expanded) -> Vec<YumLine> {
     let bare = expanded.yum.iter().map(|(_, line)| YumLine {
         packages: vec![],
         security: line.security && line.installed.is_some(),
+        from_all: false,
         ..line.clone()
     });
     distinct(bare)

@@ -55,6 +55,10 @@ pub struct YumLine {
     /// The output of `rpm -qa` on targets, in a file or from a site's inventory: its packages are
     /// updated, and those that the repository has in the same version are not carried.
     pub installed: Option<InstalledAt>,
+    /// Whether its packages are asked from the repositories of all lines of its target: those that
+    /// Kubespray asks for. No waybill says it.
+    #[serde(skip)]
+    pub from_all: bool,
     /// Whether neither a signature nor TLS need vouch for the repository.
     #[serde(default)]
     pub insecure: bool,

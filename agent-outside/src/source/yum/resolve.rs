@@ -196,7 +196,10 @@ fn sources_of_all(
             })
         };
         match sources(Utf8Path::new("/"), line, base) {
-            Ok(own) => asked.from = Some(own.into_iter().map(&mut number_of).collect()),
+            Ok(own) => {
+                let own = own.into_iter().map(&mut number_of).collect();
+                asked.from = (!line.from_all).then_some(own);
+            }
             Err(error) => failures.push(configuration(&asked.label, error)),
         }
     }
@@ -257,6 +260,20 @@ pub fn target(line: &YumLine) -> Result<Target, TargetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_kubespray_asks_for_is_asked_from_the_repositories_of_all_lines() {
+        let (label, first) = line("target: el9, packages: [a], baseurl: 'https://m.example/one'");
+        let lines = vec![
+            (label, YumLine { from_all: true, ..first }),
+            line("target: el9, baseurl: 'https://m.example/two'"),
+        ];
+        let mut wishes = wishes(&lines, Utf8Path::new("/none")).0;
+        let Lines { wish, lines } = &mut wishes[0];
+        let sources = sources_of_all(wish, lines, Utf8Path::new("/w")).unwrap();
+        let from: Vec<_> = wish.asked.iter().map(|asked| asked.from.clone()).collect();
+        assert_eq!((sources.len(), from), (2, vec![None, Some([1].into())]));
+    }
 
     fn line(text: &str) -> (String, YumLine) {
         let line = serde_saphyr::from_str(&format!("{{arch: x86_64, {text}}}")).unwrap();
