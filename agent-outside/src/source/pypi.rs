@@ -67,8 +67,8 @@ pub async fn resolve(http: &Http, line: &PypiLine, base: &Utf8Path, label: &str)
         impossible: BTreeMap::new(),
     };
     let choices = search.closures(&environments, &roots).await;
-    let artifacts = search.artifacts(choices).await;
-    found.artifacts = artifacts;
+    found.artifacts = search.artifacts(choices).await;
+    found.artifacts.iter_mut().for_each(|artifact| vouch(artifact, &roots));
     found.failures.extend(search.into_failures());
     found
 }
@@ -307,6 +307,16 @@ fn artifact(choice: Choice, len_bytes: u64, is_vouched: bool) -> Artifact {
         origin: plain(&file.url),
         evidence: Evidence { method, by: file.index, digest: Some(file.digest) },
         wanted: wanted.into_iter().collect(),
+    }
+}
+
+/// A file that a requirement names by its hash is vouched for, whatever its index is worth.
+fn vouch(artifact: &mut Artifact, roots: &Roots) {
+    let Some(digest) = artifact.evidence.digest else { return };
+    let by = roots.stated.iter().find(|stated| stated.hashes.contains(&digest));
+    if let (Method::Unverified, Some(stated)) = (artifact.evidence.method, by) {
+        let (method, by) = (Method::Waybill, stated.at.clone());
+        artifact.evidence = Evidence { method, by, digest: Some(digest) };
     }
 }
 

@@ -407,6 +407,22 @@ fn a_url_is_shown_without_credentials() {
     assert_eq!(plain(&url), "https://x.example/a?b");
 }
 
+#[test]
+fn a_hash_in_a_requirement_vouches_where_the_index_does_not() {
+    let index = Index::of(&[("a", "1", &["b"]), ("b", "2", &[])]);
+    let environment = Environment::new("3.11", "linux_x86_64").unwrap();
+    let hash = Digest::of(b"a-1-py3-none-any.whl");
+    let roots = roots_of(&[&format!("a==1 --hash={hash}")]);
+    let Step::Done(choices) = index.closure(&environment, &roots) else { panic!("no closure") };
+    let method = |number: usize, is_vouched| {
+        let mut artifact = artifact(choices[number].clone(), 7, is_vouched);
+        vouch(&mut artifact, &roots);
+        artifact.evidence.method
+    };
+    assert_eq!((method(0, false), method(1, false)), (Method::Waybill, Method::Unverified));
+    assert_eq!((method(0, true), method(1, true)), (Method::PypiIndex, Method::PypiIndex));
+}
+
 #[tokio::test]
 async fn an_index_without_tls_vouches_for_nothing_wherever_it_is() {
     let sha256 = "ab".repeat(32);
