@@ -11,7 +11,7 @@ use gapferry_common::{
 };
 use gapferry_proto::{
     BlobId, FORMAT, Sequence, SiteName, SnapshotId,
-    inventory::{Failed, Inventory, Want},
+    inventory::{Failed, InstalledList, Inventory, Want},
     limits,
 };
 
@@ -28,6 +28,7 @@ pub struct Facts<'a> {
     pub damaged: Vec<BlobId>,
     pub failed: Vec<Failed>,
     pub wants: Vec<Want>,
+    pub installed: Vec<InstalledList>,
 }
 
 /// Puts the inventory together.
@@ -43,6 +44,7 @@ pub fn of(facts: Facts) -> Inventory {
         damaged: facts.damaged,
         failed: facts.failed,
         wants: facts.wants,
+        installed: facts.installed,
         codecs: peel::codecs(),
         decode_memory_bytes: limits::DECODE_MEMORY_BYTES,
         critical: vec![],

@@ -6,6 +6,7 @@ mod cli;
 mod generation;
 mod home;
 mod inbox;
+mod installed;
 mod inventory;
 mod last_import;
 mod local;

@@ -3,8 +3,9 @@
 //! Pure: bytes and signatures in, an [`Inventory`] or an [`InventoryRefusal`] out.
 
 use gapferry_proto::{
-    SiteName,
-    inventory::{Inventory, InventoryError},
+    Digest, SiteName,
+    installed::{InstalledError, List},
+    inventory::{InstalledList, Inventory, InventoryError},
     signature::{Namespace, PublicKey, SignatureError, count_signers, parse_signature},
 };
 
@@ -58,6 +59,28 @@ pub fn check(known: &Known, bytes: &[u8], sig: &[u8]) -> Result<Inventory, Inven
     }
 }
 
+/// Why a list that an inventory names is not taken; the inventory is.
+#[derive(Debug, thiserror::Error)]
+pub enum ListRefusal {
+    #[error("it hashes to {found}, and the inventory says {expected}")]
+    Digest { expected: Digest, found: Digest },
+    #[error(transparent)]
+    Content(#[from] InstalledError),
+}
+
+/// Checks that the bytes beside an inventory are the list that it names.
+///
+/// # Errors
+///
+/// [`ListRefusal`].
+pub fn check_list(named: &InstalledList, bytes: &[u8]) -> Result<List, ListRefusal> {
+    let (expected, found) = (named.sha256, Digest::of(bytes));
+    if expected != found {
+        return Err(ListRefusal::Digest { expected, found });
+    }
+    Ok(List::parse(bytes)?)
+}
+
 #[cfg(test)]
 mod tests {
     use gapferry_common::keys::SigningKey;
@@ -77,6 +100,7 @@ mod tests {
             damaged: vec![],
             failed: vec![],
             wants: vec![],
+            installed: vec![],
             codecs: vec![],
             decode_memory_bytes: 0,
             critical: vec![],
@@ -106,6 +130,23 @@ mod tests {
         }
         let older = checked(&key, &key, &inventory("prod", 2), Some(&newest)).unwrap_err();
         assert!(matches!(older, InventoryRefusal::Older { known: 3, found: 2 }), "{older}");
+    }
+
+    #[test]
+    fn a_list_is_taken_when_the_inventory_names_its_bytes() {
+        let bytes = b"libc6\t2.36-9\n";
+        let target = "debian-13".parse().unwrap();
+        let named = |bytes: &[u8]| InstalledList {
+            target: Clone::clone(&target),
+            bytes: bytes.len() as u64,
+            sha256: Digest::of(bytes),
+        };
+        let list = check_list(&named(bytes), bytes).unwrap();
+        assert_eq!(list.to_string().as_bytes(), bytes);
+        let other = check_list(&named(bytes), b"libc6\t2.36-8\n").unwrap_err();
+        assert!(matches!(other, ListRefusal::Digest { .. }), "{other}");
+        let page = check_list(&named(b"<html>"), b"<html>").unwrap_err();
+        assert!(matches!(page, ListRefusal::Content(InstalledError::Line { .. })), "{page}");
     }
 
     #[test]

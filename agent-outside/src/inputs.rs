@@ -10,12 +10,14 @@ use std::{collections::BTreeMap, fs::File, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::hashing;
-use gapferry_proto::Digest;
+use gapferry_proto::{Digest, Target};
 
 use crate::{
     expand::question,
-    source::{helm, oci::reference, pypi::requirements::Reading},
-    waybill::{AptLine, ChartLine, ImageLine, KubesprayLine, PypiLine, Waybill, YumLine},
+    source::{helm, oci::reference, pypi::requirements::Reading, yum},
+    waybill::{
+        AptLine, ChartLine, ImageLine, InstalledAt, KubesprayLine, PypiLine, Waybill, YumLine,
+    },
 };
 
 /// Digests by path.
@@ -105,12 +107,25 @@ impl Files<'_> {
     }
 
     fn apt(&mut self, line: &AptLine) {
-        self.files([&line.list, &line.signed_by, &line.installed]);
+        self.files([&line.list, &line.signed_by]);
+        self.installed(line.installed.as_ref(), line.target().ok());
     }
 
     fn yum(&mut self, line: &YumLine) {
         line.gpg_key.iter().for_each(|path| self.file(path));
-        self.files([&line.installed]);
+        self.installed(line.installed.as_ref(), yum::target(line).ok());
+    }
+
+    fn installed(&mut self, at: Option<&InstalledAt>, target: Option<Target>) {
+        match (at, target) {
+            (Some(InstalledAt::File(path)), _) => self.file(path),
+            (Some(InstalledAt::Site(list)), Some(target)) => {
+                let digest = list.path(&target).and_then(|path| file_digest(&path).ok());
+                let name = format!("installed at {} {}", list.site, list.target(&target));
+                self.add(&name, digest);
+            }
+            _ => {}
+        }
     }
 
     /// A requirements file and all that it includes.
@@ -143,7 +158,8 @@ mod tests {
   lists: {files: f.list}
   pypi: [{requirements: ./r/one.txt, python: ['3.12']}]
   apt: [{suite: s, architectures: [amd64], packages: [a], signedBy: keys/a, installed: dpkg.txt}]
-  yum: [{arch: x86_64, packages: [a], gpgKey: [keys/y], sslclientcert: c, sslclientkey: c}]
+  yum: [{arch: x86_64, packages: [a], gpgKey: [keys/y], sslclientcert: c, sslclientkey: c,
+         target: el9, installed: {site: prod}}]
   charts: [{repo: ./chart, images: true, values: [v.yaml]}]
   images: [{ref: 'oci:layout:1', as: r.example/a:1}]
   kubespray: [{tree: ./tree, inventory: inv/hosts.yaml, extraVars: [e.yml, a=1, '@f.yml']}]
@@ -169,6 +185,7 @@ mod tests {
             "e.yml",
             "f.yml",
             "chart/Chart.yaml",
+            "ledger/prod/el9.txt",
         ] {
             std::fs::create_dir_all(base.join(path).parent().unwrap()).unwrap();
             std::fs::write(base.join(path), "a: 1\n").unwrap();
@@ -179,15 +196,17 @@ mod tests {
         (dir, base)
     }
 
-    fn waybill() -> Waybill {
+    fn waybill(base: &Utf8Path) -> Waybill {
         let head = "apiVersion: gapferry.dev/v1\nkind: Waybill\nmetadata: {name: w}\nspec:\n";
-        Waybill::parse(&format!("{head}{SPEC}")).unwrap()
+        let mut waybill = Waybill::parse(&format!("{head}{SPEC}")).unwrap();
+        waybill.spec.bind(&|site| base.join("ledger").join(site.as_str()));
+        waybill
     }
 
     #[test]
     fn everything_that_is_named_counts_under_its_written_name() {
         let (_dir, base) = folder();
-        let inputs = of(&waybill(), &base);
+        let inputs = of(&waybill(&base), &base);
         let names: Vec<_> = inputs.keys().map(String::as_str).collect();
         let expected = [
             "./chart",
@@ -197,6 +216,7 @@ mod tests {
             "e.yml",
             "f.list",
             "f.yml",
+            "installed at prod el9",
             "inv/hosts.yaml",
             "keys/a",
             "keys/y",
@@ -210,13 +230,14 @@ mod tests {
     #[test]
     fn each_change_is_noticed_and_what_a_run_leaves_behind_is_none() {
         let (_dir, base) = folder();
-        let then = of(&waybill(), &base);
-        assert_eq!(changes(&then, &of(&waybill(), &base)), Vec::<String>::new());
+        let then = of(&waybill(&base), &base);
+        assert_eq!(changes(&then, &of(&waybill(&base), &base)), Vec::<String>::new());
         for (path, named) in [
             ("f.list", "f.list"),
             ("r/two.txt", "r/two.txt"),
             ("keys/y", "keys/y"),
             ("dpkg.txt", "dpkg.txt"),
+            ("ledger/prod/el9.txt", "installed at prod el9"),
             ("v.yaml", "v.yaml"),
             ("layout/index.json", "layout/index.json"),
             ("chart/templates/a.yaml", "./chart"),
@@ -228,7 +249,7 @@ mod tests {
             let before = std::fs::read(&place).ok();
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();
             std::fs::write(&place, "b: 2\n").unwrap();
-            assert_eq!(changes(&then, &of(&waybill(), &base)), [format!("{named} (changed)")]);
+            assert_eq!(changes(&then, &of(&waybill(&base), &base)), [format!("{named} (changed)")]);
             match before {
                 Some(bytes) => std::fs::write(&place, bytes).unwrap(),
                 None => std::fs::remove_file(&place).unwrap(),
@@ -236,12 +257,12 @@ mod tests {
         }
         std::fs::write(base.join("inv/artifacts/admin.conf"), "other").unwrap();
         std::fs::write(base.join("c"), "a new certificate").unwrap();
-        assert_eq!(changes(&then, &of(&waybill(), &base)), Vec::<String>::new());
+        assert_eq!(changes(&then, &of(&waybill(&base), &base)), Vec::<String>::new());
         std::fs::remove_file(base.join("keys/a")).unwrap();
         std::fs::write(base.join("r/one.txt"), "-r two.txt\n-r three.txt\n").unwrap();
         std::fs::write(base.join("r/three.txt"), "").unwrap();
         let expected =
             ["./r/one.txt (changed)", "keys/a (gone, or not to be read)", "r/three.txt (new)"];
-        assert_eq!(changes(&then, &of(&waybill(), &base)), expected);
+        assert_eq!(changes(&then, &of(&waybill(&base), &base)), expected);
     }
 }

@@ -11,9 +11,9 @@ use gapferry_common::{
     peel::identify::Abilities,
 };
 use gapferry_proto::{
-    BlobId, Digest, ExportId, Sequence, SiteName, Snapshot, SnapshotId,
+    BlobId, Digest, ExportId, Sequence, SiteName, Snapshot, SnapshotId, Target,
     card::{CardError, SiteCard},
-    inventory::{Inventory, InventoryError},
+    inventory::{InstalledList, Inventory, InventoryError},
     limits,
     snapshot::SnapshotError,
 };
@@ -259,6 +259,40 @@ impl Ledger {
         Ok(())
     }
 
+    /// Where the lists of what nodes have installed lie, `<target>.txt`.
+    pub fn installed_folder(&self) -> Utf8PathBuf {
+        installed_folder(&self.folder)
+    }
+
+    /// The digest of the list of a target, if one is kept.
+    pub fn installed_digest(&self, target: &Target) -> Option<Digest> {
+        let path = self.installed_folder().join(format!("{target}.txt"));
+        std::fs::read(path).ok().map(|bytes| Digest::of(&bytes))
+    }
+
+    /// Keeps lists that came with an inventory, and drops those of targets that it does not name.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Durable`].
+    pub fn keep_installed(
+        &self,
+        lists: &[(Target, Vec<u8>)],
+        named: &[InstalledList],
+    ) -> Result<(), LedgerError> {
+        let folder = self.installed_folder();
+        for (target, bytes) in lists {
+            durable::write(&folder.join(format!("{target}.txt")), bytes)?;
+        }
+        let is_named = |path: &Utf8PathBuf| {
+            named.iter().any(|list| path.file_stem() == Some(list.target.as_str()))
+        };
+        for path in files_in(&folder)?.into_iter().filter(|path| !is_named(path)) {
+            durable::remove(&path)?;
+        }
+        Ok(())
+    }
+
     /// What the site wants.
     ///
     /// # Errors
@@ -330,6 +364,11 @@ impl Ledger {
     }
 }
 
+/// Where the lists of packages of a site lie, whose ledger is `ledger`.
+pub fn installed_folder(ledger: &Utf8Path) -> Utf8PathBuf {
+    ledger.join("installed")
+}
+
 fn read(path: &Utf8Path) -> Result<Vec<u8>, LedgerError> {
     std::fs::read(path).map_err(|source| LedgerError::Read { path: path.to_owned(), source })
 }
@@ -375,6 +414,7 @@ mod tests {
             damaged: vec![],
             failed: vec![],
             wants: vec![],
+            installed: vec![],
             codecs: vec![],
             decode_memory_bytes: 0,
             critical: vec![],
@@ -406,6 +446,25 @@ mod tests {
         assert_eq!(ledger.basis().unwrap().id, Some(snapshot.id()));
         assert_eq!(ledger.records().unwrap(), [Record { confirmed: true, ..record.clone() }]);
         assert!(!ledger.export_folder(&record.export).exists(), "confirmed packs are dropped");
+    }
+
+    #[test]
+    fn lists_are_kept_by_target_until_an_inventory_no_longer_names_them() {
+        let (_temp, ledger) = ledger();
+        let target = |text: &str| text.parse::<Target>().unwrap();
+        let named = |text: &str| InstalledList {
+            target: target(text),
+            bytes: 4,
+            sha256: Digest::of(b"a\t1\n"),
+        };
+        let list = |text: &str| (target(text), b"a\t1\n".to_vec());
+        let (one, other) = ("debian-13", "el9");
+        ledger.keep_installed(&[list(one), list(other)], &[named(one), named(other)]).unwrap();
+        assert_eq!(ledger.installed_digest(&target(other)), Some(Digest::of(b"a\t1\n")));
+        // The list of `el9` did not come along, and the older one stays.
+        ledger.keep_installed(&[], &[named(other)]).unwrap();
+        let kept = [one, other].map(|text| ledger.installed_digest(&target(text)).is_some());
+        assert_eq!(kept, [false, true]);
     }
 
     #[test]

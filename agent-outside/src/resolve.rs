@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 use camino::Utf8Path;
 use futures_util::{StreamExt as _, stream};
 use gapferry_common::store::{PutError, Store};
-use gapferry_proto::{Artifact, BlobId, BlobRef, Facts, Kind, artifact::Method};
+use gapferry_proto::{Artifact, BlobId, BlobRef, Facts, Kind, KubesprayTree, artifact::Method};
 
 use crate::{
     check,
     expand::{Expanded, expand},
-    inputs,
+    inputs::{self, Inputs},
     lock::Lock,
     source::{Failure, Found, Verdict, apt, file, helm, http::Http, manifest, oci, pypi, yum},
     wants::{self, Granted, Outcome, Wishes},
@@ -29,6 +29,20 @@ pub struct Resolved {
     pub hints: Vec<String>,
     /// What came of the wants of the sites.
     pub wants: Vec<Outcome>,
+    pub brought: Brought,
+}
+
+/// What the lines of a waybill brought, before any want.
+#[derive(Debug, Default)]
+pub struct Brought {
+    expanded: Expanded,
+    pub artifacts: Vec<Artifact>,
+    trees: Vec<KubesprayTree>,
+    inputs: Inputs,
+    /// Files that rpm packages were looked into for, by artifact.
+    files: BTreeMap<String, Vec<String>>,
+    /// Whether nothing that a line asks for is missing.
+    is_whole: bool,
 }
 
 /// Files that were pinned when they were first seen, by origin: where upstream publishes no digest,
@@ -121,7 +135,7 @@ pub async fn resolve(
         all.hints.extend(charts.hints.into_iter().map(hint));
         all.hints.extend(charts.unread);
     }
-    let rpms = yum::resolve(http, yum, base).await;
+    let mut rpms = yum::resolve(http, yum, base).await;
     for (_, bytes) in &rpms.kept {
         store.put(bytes)?;
     }
@@ -135,23 +149,57 @@ pub async fn resolve(
     let Joined { artifacts, mut failures, hints } = all;
     let artifacts = joined_images(artifacts);
     failures.extend(disagreements(&artifacts));
-    let Granted { artifacts: granted, outcomes } =
-        wants::grant(http, store, wishes, &expanded, base, &artifacts).await?;
-    let artifacts = joined_images(artifacts.into_iter().chain(granted).collect());
-    let mut lock = Lock::new(waybill, text, artifacts);
-    lock.inputs = Some(inputs);
-    lock.kubespray = trees;
-    lock.kubespray.sort();
-    lock.kubespray.dedup();
-    if failures.is_empty() {
-        // Nothing is missing, so what the carried packages alone leave unmet every system has.
-        let mut assumed = check::apt::assumed(apt, base, &lock.artifacts);
-        assumed.extend(check::yum::assumed(yum, base, &lock.artifacts, &rpms.files, store));
-        assumed.sort();
-        assumed.dedup();
-        lock.assumed = Some(assumed);
+    let files = std::mem::take(&mut rpms.files);
+    let is_whole = failures.is_empty();
+    let brought = Brought { expanded, artifacts, trees, inputs, files, is_whole };
+    let (lock, wants) = brought.lock(http, store, waybill, text, base, wishes).await?;
+    Ok(Resolved { lock, failures, hints, wants, brought })
+}
+
+impl Brought {
+    /// Makes a lock of what the lines brought and what sites want beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`]: the store failed.
+    pub async fn lock(
+        &self,
+        http: &Http,
+        store: &Store,
+        waybill: &Waybill,
+        text: &str,
+        base: &Utf8Path,
+        wishes: &Wishes,
+    ) -> Result<(Lock, Vec<Outcome>), PutError> {
+        let granted = wants::grant(http, store, wishes, &self.expanded, base, &self.artifacts);
+        let Granted { artifacts: found, outcomes, mut files } = granted.await?;
+        let artifacts = joined_images(self.artifacts.iter().cloned().chain(found).collect());
+        let mut lock = Lock::new(waybill, text, artifacts);
+        lock.inputs = Some(self.inputs.clone());
+        lock.kubespray.clone_from(&self.trees);
+        lock.kubespray.sort();
+        lock.kubespray.dedup();
+        if self.is_whole {
+            // Nothing is missing, so what the carried packages alone leave unmet every system has.
+            let granted = outcomes.iter().filter(|outcome| outcome.reason.is_none());
+            let granted: Vec<_> = granted.map(|outcome| outcome.want.clone()).collect();
+            let wanted = wants::consumers(&granted, "wants", &self.expanded, &lock.artifacts);
+            let Expanded { apt, yum, .. } = &self.expanded;
+            files.extend(self.files.clone());
+            let mut assumed = vec![];
+            for lines in [apt, &wanted.apt] {
+                assumed.extend(check::apt::assumed(lines, base, &lock.artifacts));
+            }
+            for lines in [yum, &wanted.yum] {
+                let artifacts = &lock.artifacts;
+                assumed.extend(check::yum::assumed(lines, base, artifacts, &files, store));
+            }
+            assumed.sort();
+            assumed.dedup();
+            lock.assumed = Some(assumed);
+        }
+        Ok((lock, outcomes))
     }
-    Ok(Resolved { lock, failures, hints, wants: outcomes })
 }
 
 /// Artifacts of one image are one: a line and a chart may want other platforms of the same index.

@@ -10,9 +10,10 @@
 //! A want comes from whatever node asked, so it widens nothing that the waybill trusts: packages
 //! come from the repositories of its lines, images and files from hosts that its lines name, with
 //! their keys and their `require`. What no line answers stays unresolved, with the line to write;
-//! it never keeps a sync from being done.
+//! it never keeps a sync from being done, nor does a blob that upstream names and does not give.
 
 pub mod book;
+mod consumers;
 mod lines;
 mod tries;
 
@@ -21,10 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use gapferry_common::store::{PutError, Store};
 use gapferry_proto::{
-    Artifact, Kind, SiteName,
+    Artifact, BlobId, Kind, SiteName,
     want::{self, Want},
 };
 
+pub use self::consumers::{Consumers, consumers};
 use self::tries::Tries;
 use crate::{expand::Expanded, source::http::Http};
 
@@ -40,6 +42,8 @@ pub struct Wishes {
     pub asked: Asked,
     /// What the lock in force carries: a URL that is dead by now stays carried as it was.
     pub previous: Vec<Artifact>,
+    /// Blobs that an upstream names and does not give, each with the sentence that says so.
+    pub lost: BTreeMap<BlobId, String>,
 }
 
 /// What came of a want.
@@ -58,6 +62,8 @@ pub struct Outcome {
 pub struct Granted {
     pub artifacts: Vec<Artifact>,
     pub outcomes: Vec<Outcome>,
+    /// Files that rpm packages were looked into for, by artifact.
+    pub files: BTreeMap<String, Vec<String>>,
 }
 
 /// Resolves wants with the lines of a waybill, after whose own `artifacts` were found.
@@ -90,7 +96,8 @@ pub async fn grant(
         let what = format!("more than {WANTS_TRIED_MAX} things are wanted; dismiss some");
         tries.leave(want, what);
     }
-    let Tries { found, reasons, .. } = tries;
+    let Tries { found, reasons, files, .. } = tries;
+    granted.files = files;
     granted.artifacts = joined(artifacts, found);
     granted.outcomes = asked
         .iter()

@@ -6,6 +6,7 @@
 
 pub mod apt;
 mod chart;
+mod installed;
 mod kubespray;
 mod yum;
 
@@ -16,6 +17,7 @@ use url::Url;
 pub use self::{
     apt::AptLine,
     chart::ChartLine,
+    installed::InstalledAt,
     kubespray::{KubesprayLine, RepositoryLines},
     yum::{Minimal, YumLine},
 };
@@ -207,6 +209,22 @@ impl Waybill {
 }
 
 impl Spec {
+    /// Says in which folder the lists of a site's inventory lie, to every line that means one.
+    pub fn bind(&mut self, folder: &dyn Fn(&SiteName) -> camino::Utf8PathBuf) {
+        let own = self.kubespray.iter_mut().flat_map(|line| line.repositories.values_mut());
+        let (mut apt, mut yum): (Vec<_>, Vec<_>) =
+            own.map(|lines| (&mut lines.apt, &mut lines.yum)).unzip();
+        apt.push(&mut self.apt);
+        yum.push(&mut self.yum);
+        let apt = apt.into_iter().flatten().map(|line| &mut line.installed);
+        let yum = yum.into_iter().flatten().map(|line| &mut line.installed);
+        for installed in apt.chain(yum).flatten() {
+            if let InstalledAt::Site(list) = installed {
+                list.folder = Some(folder(&list.site));
+            }
+        }
+    }
+
     fn check(&self) -> Result<(), WaybillError> {
         for (i, line) in self.pypi.iter().enumerate() {
             let rule = if line.requirements.is_none() && line.packages.is_empty() {

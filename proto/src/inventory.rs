@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::want::Want;
-use crate::{BlobId, Sequence, SiteName, SnapshotId, limits};
+use crate::{BlobId, Digest, Sequence, SiteName, SnapshotId, Target, limits};
 
 /// Why bytes are no inventory.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,11 @@ pub enum InventoryError {
     Json(#[source] serde_json::Error),
     #[error("the inventory has format {0}; update this agent")]
     Format(u32),
+    #[error(
+        "the inventory names more than {} lists of packages, or one that is too long",
+        limits::INSTALLED_TARGETS_MAX
+    )]
+    Lists,
     #[error("the inventory needs {0:?}, which this agent does not know; update it")]
     Critical(String),
 }
@@ -42,6 +47,10 @@ pub struct Inventory {
     /// What was asked for and could not be served.
     #[serde(default)]
     pub wants: Vec<Want>,
+    /// What nodes have installed, by target: the lists lie beside the inventory, so that it stays
+    /// short enough for a code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installed: Vec<InstalledList>,
     /// Codecs that the inside can follow, by id.
     #[serde(default)]
     pub codecs: Vec<String>,
@@ -60,6 +69,23 @@ pub struct Failed {
     pub codec: Option<String>,
 }
 
+/// A list of packages that lies beside the inventory; `installed::List` reads it.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+pub struct InstalledList {
+    pub target: Target,
+    pub bytes: u64,
+    pub sha256: Digest,
+}
+
+impl InstalledList {
+    /// The name of the list beside an inventory file: `inventory-000004.debian-13.txt` beside
+    /// `inventory-000004.json`.
+    pub fn file_name(&self, inventory: &str) -> String {
+        let stem = inventory.strip_suffix(".json").unwrap_or(inventory);
+        format!("{stem}.{}.txt", self.target)
+    }
+}
+
 impl Inventory {
     /// Reads an inventory; nothing is trusted yet.
     ///
@@ -74,10 +100,15 @@ impl Inventory {
         if inventory.format != crate::FORMAT {
             return Err(InventoryError::Format(inventory.format));
         }
-        match inventory.critical.first() {
-            Some(field) => Err(InventoryError::Critical(field.clone())),
-            None => Ok(inventory),
+        if let Some(field) = inventory.critical.first() {
+            return Err(InventoryError::Critical(field.clone()));
         }
+        let is_long = |list: &InstalledList| limits::INSTALLED_LEN_BYTES_MAX < list.bytes;
+        let lists = &inventory.installed;
+        if limits::INSTALLED_TARGETS_MAX < lists.len() || lists.iter().any(is_long) {
+            return Err(InventoryError::Lists);
+        }
+        Ok(inventory)
     }
 
     /// The bytes to sign and store.
@@ -93,6 +124,11 @@ mod tests {
     use super::*;
     use crate::Kind;
 
+    fn list(bytes: u64) -> InstalledList {
+        let target = "debian-13".parse().unwrap();
+        InstalledList { target, bytes, sha256: Digest::of(b"libc6\t2.36-9") }
+    }
+
     fn inventory() -> Inventory {
         Inventory {
             format: 1,
@@ -105,6 +141,7 @@ mod tests {
             damaged: vec![BlobId::of(b"d")],
             failed: vec![Failed { blob: BlobId::of(b"f"), codec: Some("zlib-1.3".into()) }],
             wants: vec![Want::new(Kind::Deb, "socat", Some("1.8"), None).unwrap()],
+            installed: vec![list(9)],
             codecs: vec!["blob".into(), "concat".into()],
             decode_memory_bytes: 512 << 20,
             critical: vec![],
@@ -114,6 +151,18 @@ mod tests {
     #[test]
     fn an_inventory_reads_back() {
         assert_eq!(Inventory::parse(&inventory().encode()).unwrap(), inventory());
+    }
+
+    #[test]
+    fn a_list_lies_beside_its_inventory_and_too_many_or_too_long_ones_are_refused() {
+        let name = list(1).file_name("inventory-000004.json");
+        assert_eq!(name, "inventory-000004.debian-13.txt");
+        let max = limits::INSTALLED_LEN_BYTES_MAX;
+        let of = |installed| Inventory { installed, ..inventory() }.encode();
+        assert!(Inventory::parse(&of(vec![list(max); limits::INSTALLED_TARGETS_MAX])).is_ok());
+        for lists in [vec![list(1); limits::INSTALLED_TARGETS_MAX + 1], vec![list(max + 1)]] {
+            assert!(matches!(Inventory::parse(&of(lists)), Err(InventoryError::Lists)));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod card;
 mod cbor;
 pub mod digest;
 pub mod envelope;
+pub mod installed;
 pub mod inventory;
 pub mod keyset;
 pub mod limits;

@@ -56,6 +56,14 @@ pub const CARD_LEN_BYTES_MAX: u64 = 256 << 10;
 /// Longest inventory, in bytes: 64 MiB, some hundred thousand wants.
 pub const INVENTORY_LEN_BYTES_MAX: u64 = 64 << 20;
 
+/// Longest list of what nodes have installed, in bytes: 16 MiB, some 300,000 packages. A node has
+/// some thousand, with 50 bytes each.
+pub const INSTALLED_LEN_BYTES_MAX: u64 = 16 << 20;
+
+/// Most targets of which an inventory says what their nodes have installed: 64. A site has one for
+/// each distribution and release.
+pub const INSTALLED_TARGETS_MAX: usize = 64;
+
 /// Most nodes in one recipe. A wheel of 20,000 members needs one each with its codec.
 pub const RECIPE_NODES_MAX: usize = 1 << 20;
 

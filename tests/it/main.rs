@@ -15,6 +15,7 @@ mod first_transfer;
 mod full_disk;
 mod heal;
 mod help;
+mod installed;
 mod kubespray;
 mod locked;
 mod power_cut;

@@ -4,6 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use serde_json::{Value, json};
 use tests::{
+    Fault,
     clients::{self, Apt, Client},
     fetch,
     fixtures::{Deb, Image, Wheel, sha256},
@@ -243,4 +244,53 @@ fn a_playbook_posts_what_its_failed_tasks_lacked() {
     assert!(!played.stderr.contains("gapferry_wants"), "{}", played.stderr);
     let page = String::from_utf8(fetch::get(&server.url).unwrap().body).unwrap();
     assert!(page.contains("quay.io/a/c:2"), "{page}");
+}
+
+#[test]
+fn a_want_whose_bytes_nobody_gives_keeps_nothing_else_from_coming() {
+    let world = world();
+    let inside = &world.site.inside.agent;
+    for args in [["want", "deb", "tcpdump"], ["want", "pypi", "gamma"]] {
+        inside.run(&args).unwrap();
+    }
+    let pool = "/apt/pool/main/l/libpcap0.8/libpcap0.8_1.10.3-1_amd64.deb";
+    for fault in [Fault::Status(404), Fault::FlipBit { at_byte: 90 }] {
+        world.upstream.fault(pool, fault);
+        let wants = synced(&world);
+        assert_eq!(row(&wants, "gamma")["state"], "resolved", "{wants}");
+        assert_eq!(row(&wants, "tcpdump")["state"], "unresolved", "{wants}");
+        let reason = row(&wants, "tcpdump")["reason"].as_str().unwrap();
+        let begin = "deb debian-13/libpcap0.8_1.10.3-1_amd64 cannot be fetched: ";
+        assert!(reason.starts_with(begin), "{reason}");
+        let names: Vec<String> = planned(&world).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["delta-1.5-py3-none-any.whl", "gamma-2.0-py3-none-any.whl"]);
+        let check = world.site.outside.agent.run(&["check"]).unwrap().json;
+        assert_eq!(check["missing"], json!([]), "{check}");
+        world.upstream.mend();
+    }
+    let wants = synced(&world);
+    assert_eq!(row(&wants, "tcpdump")["state"], "resolved", "{wants}");
+    assert_eq!(planned(&world).len(), 4);
+}
+
+#[test]
+fn a_check_finds_what_a_want_would_miss() {
+    let world = world();
+    world.site.inside.agent.run(&["want", "deb", "tcpdump"]).unwrap();
+    synced(&world);
+    let agent = &world.site.outside.agent;
+    assert_eq!(agent.run(&["check"]).unwrap().json["missing"], json!([]));
+    let locks = fs::read_dir(agent.home().join("locks/test")).unwrap();
+    let locks = locks.map(|entry| entry.unwrap().path());
+    let newest = locks.filter(|path| path.extension().is_some_and(|end| end == "lock")).max();
+    let path = newest.unwrap();
+    let mut lock: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let artifacts = lock["artifacts"].as_array_mut().unwrap();
+    artifacts.retain(|one| !one["name"].as_str().unwrap().contains("/libpcap0.8_"));
+    fs::write(&path, lock.to_string()).unwrap();
+    let failure = agent.run(&["check"]).unwrap_err();
+    let missing = &failure.json()["missing"];
+    assert_eq!(failure.exit_code, 2, "{failure:?}");
+    assert_eq!((&missing[0]["name"], missing.as_array().unwrap().len()), (&json!("libpcap0.8"), 1));
+    assert!(missing[0]["needed_by"].as_str().unwrap().starts_with("tcpdump"), "{missing}");
 }

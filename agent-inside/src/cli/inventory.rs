@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::{
     generation::State,
     home::Home,
+    installed::{self, Kept},
     inventory::{self, Facts, file_name},
     wants,
 };
@@ -29,12 +30,16 @@ pub fn run(args: &InventoryArgs, home: &Home, global: &Global) -> anyhow::Result
         return Err(Ended::new(Exit::Usage, what).into());
     }
     let _lock = home.lock()?;
-    let inventory = take(home)?;
+    let lists = installed::all(home.root())?;
+    let inventory = take(home, &lists)?;
     let bytes = inventory.encode();
     let signature = home.identity_key()?.sign(Namespace::Inventory, &bytes);
     let below = Utf8Path::new("gapferry").join(home.site().as_str());
     let folder = durable::create_folders_on(&args.to, &below)?;
     let path = folder.join(file_name(inventory.number));
+    for (list, named) in lists.iter().zip(&inventory.installed) {
+        durable::write(&folder.join(named.file_name(&file_name(inventory.number))), &list.bytes)?;
+    }
     durable::write(&Utf8PathBuf::from(format!("{path}.sig")), signature.as_bytes())?;
     durable::write(&path, &bytes)?;
     let document = json!({
@@ -45,10 +50,17 @@ pub fn run(args: &InventoryArgs, home: &Home, global: &Global) -> anyhow::Result
         "damaged": inventory.damaged,
         "failed": inventory.failed,
         "wants": inventory.wants,
+        "installed": inventory.installed,
     });
     global.print(&document, || {
+        let lists = inventory.installed.iter().map(|list| list.target.as_str());
+        let lists: Vec<&str> = lists.collect();
+        let lists = match lists.len() {
+            0 => String::new(),
+            _ => format!(", lists of packages of {}", lists.join(", ")),
+        };
         format!(
-            "{path}\nHolds export {}, {} blobs damaged, {} wants. Take it to the bastion.",
+            "{path}\nHolds export {}, {} blobs damaged, {} wants{lists}. Take it to the bastion.",
             inventory.sequence,
             inventory.damaged.len(),
             inventory.wants.len()
@@ -57,7 +69,7 @@ pub fn run(args: &InventoryArgs, home: &Home, global: &Global) -> anyhow::Result
     Ok(Exit::Done)
 }
 
-fn take(home: &Home) -> anyhow::Result<Inventory> {
+fn take(home: &Home, lists: &[Kept]) -> anyhow::Result<Inventory> {
     let state = State::of(home.root());
     let current = state.current()?;
     let newest = match &current {
@@ -85,6 +97,7 @@ fn take(home: &Home) -> anyhow::Result<Inventory> {
             .into_iter()
             .map(|noted| noted.want)
             .collect(),
+        installed: lists.iter().map(Kept::named).collect(),
     };
     Ok(inventory::of(facts))
 }

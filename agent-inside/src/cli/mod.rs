@@ -4,6 +4,7 @@ mod ca;
 mod generations;
 mod import;
 mod init;
+mod installed;
 mod inventory;
 mod publish;
 mod rollback;
@@ -30,6 +31,7 @@ use crate::{
     apply::ApplyError,
     generation::StateError,
     home::{BINARY, Home},
+    installed::KeepError,
     publish_to::{DestinationError, FolderError, PublishToError, PushError},
     site_ca::CaError,
     trust::TrustError,
@@ -69,6 +71,8 @@ enum Command {
     Want(want::WantArgs),
     /// List what was asked for and is not held
     Wants(wants::WantsArgs),
+    /// Say what nodes have installed, so that the outside can carry what is newer
+    Installed(installed::InstalledArgs),
     /// Show what is served and trusted
     Status,
     /// List the generations that are kept
@@ -115,6 +119,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Inventory(args) => inventory::run(args, &home, global),
         Command::Want(args) => want::run(args, &home, global),
         Command::Wants(args) => wants::run(args, &home, global),
+        Command::Installed(args) => installed::run(args, &home, global),
         Command::Status => status::run(&home, global),
         Command::Generations => generations::run(&home, global),
         Command::Rollback(args) => rollback::run(args, &home, global),
@@ -134,6 +139,10 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         .or(is(cause.is::<Refusal>(), Exit::Refused))
         .or(is(cause.is::<ConfigError>() || cause.is::<CardError>(), Exit::Usage))
         .or(is(cause.is::<WantError>(), Exit::Usage))
+        .or(cause.downcast_ref().map(|kept| match kept {
+            KeepError::Durable(_) => Exit::Fault,
+            _ => Exit::Usage,
+        }))
         .or(cause.downcast_ref().map(|trust| match trust {
             TrustError::Read { .. } => Exit::Fault,
             _ => Exit::Usage,

@@ -9,7 +9,7 @@ use std::fmt;
 use gapferry_proto::Digest;
 use serde::{Serialize, Serializer};
 
-use crate::waybill::{AptLine, ChartLine, ImageLine, Minimal, PypiLine, YumLine};
+use crate::waybill::{AptLine, ChartLine, ImageLine, InstalledAt, Minimal, PypiLine, YumLine};
 
 /// One item of a list below `spec:`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -81,7 +81,18 @@ impl Line {
         if line.minimal == Minimal::Core {
             map.word("minimal", "core");
         }
-        map.option("installed", path(&line.installed).as_deref());
+        match &line.installed {
+            Some(InstalledAt::File(path)) => {
+                map.text("installed", path.as_str());
+            }
+            Some(InstalledAt::Site(list)) => {
+                let mut site = Map::default();
+                site.text("site", list.site.as_str());
+                site.option("target", list.target.as_ref().map(gapferry_proto::Target::as_str));
+                map.word("installed", &site.item());
+            }
+            None => {}
+        }
         map.switch("insecure", line.insecure);
         map.option("sslcacert", path(&line.sslcacert).as_deref());
         map.option("sslclientcert", path(&line.sslclientcert).as_deref());
@@ -147,8 +158,12 @@ impl Map {
         self.0.push(format!("{key}: {word}"));
     }
 
+    fn item(&self) -> String {
+        format!("{{{}}}", self.0.join(", "))
+    }
+
     fn line(&self, key: &'static str) -> Line {
-        Line { key, item: format!("{{{}}}", self.0.join(", ")) }
+        Line { key, item: self.item() }
     }
 }
 
@@ -196,6 +211,7 @@ mod tests {
             "metalink: 'https://m.example/l?a=b', modules: ['a:1'], exclude: ['*-devel'], \
              minimal: core, insecure: true, sslcacert: c, sslclientcert: d, sslclientkey: e",
             "repos: [baseos, app], installed: rpms.txt",
+            "repos: [baseos], installed: {site: prod, target: el9}",
             "mirrorlist: 'https://m.example/list'",
         ] {
             let text = format!("{{packages: [a], arch: x86_64, {text}}}");

@@ -6,7 +6,8 @@
 //!
 //! One file a consumer: `oci` pulls images, `apt`, `yum` and `pypi` install what the lines name
 //! from nothing but what is carried, `helm` renders charts and reads manifests, `file` asks for
-//! every URL. A Kubespray tree is played by all of them, for `expand` turns it into their lines.
+//! every URL. A Kubespray tree is played by all of them, for `expand` turns it into their lines; so
+//! is what the site wanted and got, for `wants` does.
 //! `route` plays every Kubespray release of an upgrade.
 //!
 //! What a client sees after the import is the new snapshot alone. What the inside holds now
@@ -27,13 +28,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 use gapferry_common::{exit::chain, store::Store};
-use gapferry_proto::{Artifact, BlobId, Facts, Kind, SiteName, Snapshot, artifact::ImageFacts};
+use gapferry_proto::{
+    Artifact, BlobId, Facts, Kind, SiteName, Snapshot,
+    artifact::ImageFacts,
+    want::{self, Want},
+};
 use serde::Serialize;
 
 pub use self::line::Line;
 use crate::{
     expand::{Expanded, expand},
     source::Failure,
+    wants::{Consumers, consumers},
     waybill::Waybill,
 };
 
@@ -96,6 +102,15 @@ pub struct Ground<'a> {
     pub inside: BTreeMap<BlobId, u64>,
     /// What every system has, as the locks say it; none when a lock of an earlier agent does not.
     pub assumed: Option<BTreeSet<String>>,
+    pub wanted: Wanted,
+}
+
+/// What the site asked for by itself and a sync found.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// Who asks: `wanted inside: prod`.
+    pub label: String,
+    pub wants: Vec<Want>,
 }
 
 /// The snapshot by name.
@@ -118,6 +133,7 @@ pub fn check(ground: &Ground<'_>, orders: &[Order<'_>]) -> Report {
             missing.waybill = Some(name.clone());
         }
     }
+    check_wants(ground, &mut report);
     oci::check_trees(ground, &mut report);
     bytes::check(ground, &mut report);
     helm::check_manifests(ground, &mut report);
@@ -125,9 +141,29 @@ pub fn check(ground: &Ground<'_>, orders: &[Order<'_>]) -> Report {
     report
 }
 
+/// Asks for every want that was granted, of whatever kind.
+fn check_wants(ground: &Ground<'_>, report: &mut Report) {
+    let Wanted { label, wants } = &ground.wanted;
+    let met = want::met(wants, ground.held.artifacts());
+    for want in wants.iter().filter(|want| !met.contains(want)) {
+        let reason = "it was carried or found, and the site would not have it";
+        let missing = Missing::new(want.kind, &*want.name, label, reason);
+        report.missing.push(Missing { in_waybill: true, ..missing });
+    }
+}
+
 impl Order<'_> {
     fn check(&self, ground: &Ground<'_>, report: &mut Report) {
-        self.play(ground, expand(self.waybill, self.base), report);
+        let expanded = expand(self.waybill, self.base);
+        let Wanted { label, wants } = &ground.wanted;
+        let Consumers { apt, yum, pypi } =
+            consumers(wants, label, &expanded, ground.held.artifacts());
+        self.play(ground, expanded, report);
+        apt::check(ground, self.base, &apt, report);
+        yum::check(ground, self.base, &yum, report);
+        for (want, lines) in &pypi {
+            pypi::check_want(ground, self.base, want, lines, report);
+        }
     }
 
     /// Plays the consumers of what was expanded.

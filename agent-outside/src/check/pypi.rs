@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, io::BufReader};
 use camino::Utf8Path;
 use gapferry_common::store::Store;
 use gapferry_proto::{
-    Artifact, Facts, Kind, artifact::PypiFacts, limits::PYPI_WHOLE_LEN_BYTES_MAX,
+    Artifact, Facts, Kind, artifact::PypiFacts, limits::PYPI_WHOLE_LEN_BYTES_MAX, want::Want,
 };
 use pep508_rs::PackageName;
 use url::Url;
@@ -58,6 +58,37 @@ pub fn check(
         let roots = Roots { stated: reading.stated, prereleases: reading.prereleases };
         shelf.line(line, label, &environments, &roots, report);
     }
+}
+
+/// Checks what a want of the site asks for: `lines` has one for each Python and platform. One that
+/// gets it is enough, for so it was granted; what another would miss on the way is not proven.
+pub fn check_want(
+    ground: &Ground<'_>,
+    base: &Utf8Path,
+    want: &Want,
+    lines: &[(String, PypiLine)],
+    report: &mut Report,
+) {
+    let (mut missing, mut is_had) = (vec![], false);
+    for line in lines {
+        let mut own = Report::default();
+        check(ground, base, std::slice::from_ref(line), &mut own);
+        own.checked.iter().for_each(|(kind, count)| {
+            *report.checked.entry(kind).or_default() += count;
+        });
+        report.not_proven.extend(own.not_proven);
+        is_had |= own.missing.is_empty();
+        missing.extend(own.missing);
+    }
+    if !is_had {
+        report.missing.extend(missing);
+        return;
+    }
+    let on_the_way = missing.into_iter().filter(|one| one.name != want.name);
+    report.not_proven.extend(on_the_way.map(|one| {
+        let reason = format!("{}; another Python has it", one.reason);
+        NotProven { kind: one.kind, name: one.name, needed_by: one.needed_by, reason }
+    }));
 }
 
 fn environments(line: &PypiLine) -> (Vec<Environment>, Vec<String>) {

@@ -18,6 +18,7 @@ struct World {
     artifacts: Vec<Artifact>,
     before: Vec<Artifact>,
     assumed: Option<BTreeSet<String>>,
+    wants: Vec<Want>,
 }
 
 impl World {
@@ -26,7 +27,7 @@ impl World {
         let root = Utf8PathBuf::from_path_buf(folder.path().join("store")).unwrap();
         let store = Store::open(root).unwrap();
         let assumed = Some(BTreeSet::new());
-        Self { folder, store, artifacts: vec![], before: vec![], assumed }
+        Self { folder, store, artifacts: vec![], before: vec![], assumed, wants: vec![] }
     }
 
     fn base(&self) -> &Utf8Path {
@@ -159,6 +160,7 @@ impl World {
             store: &self.store,
             inside: BTreeMap::new(),
             assumed: self.assumed.clone(),
+            wanted: Wanted { label: "wanted inside: prod".to_owned(), wants: self.wants.clone() },
         };
         check(&ground, &[Order { waybill: &waybill, base: self.base() }])
     }
@@ -240,6 +242,60 @@ fn a_closure_is_unmet_unless_every_system_has_it() {
     world.assumed = None;
     let report = world.checked(LINE);
     assert_eq!((report.missing.len(), report.not_proven.len()), (0, 2), "{report:?}");
+}
+
+#[test]
+fn what_a_site_wanted_and_got_is_installed_like_what_a_line_names() {
+    const SPEC: &str = "  apt:\n  - {suite: trixie, target: debian-13, architectures: [amd64, arm64], \
+        packages: [socat]}\n  - {suite: bookworm, architectures: [amd64], packages: ['*']}\n  \
+        pypi: [{packages: [alpha], python: ['3.11', '3.12']}]\n";
+    let mut world = World::new();
+    world.deb("socat", "1", "");
+    world.artifacts.extend(arm64(&world.artifacts[0]));
+    world.deb("tcpdump", "4", "Depends: libpcap0.8\n");
+    world.deb("libpcap0.8", "1", "");
+    world.wheel("alpha", "1.0", &[]);
+    world.wheel("gamma", "2.0", &["delta>=1", "later; python_version < '3.12'"]);
+    world.wheel("delta", "1.5", &[]);
+    let want = |kind, name| Want::new(kind, name, None, None).unwrap();
+    world.wants = vec![
+        want(Kind::Deb, "tcpdump"),
+        want(Kind::Pypi, "gamma"),
+        want(Kind::File, "h.example/a"),
+    ];
+    world.file("h.example/a", b"a");
+    // No node of arm64 or of bookworm was promised anything; Python 3.12 has it.
+    let report = world.checked(SPEC);
+    let missing: Vec<_> = report.missing.iter().map(words).collect();
+    assert_eq!(missing, Vec::<String>::new(), "{report:?}");
+    let not_proven: Vec<_> = report.not_proven.iter().map(|row| &*row.name).collect();
+    assert_eq!(not_proven, ["later"], "{report:?}");
+    let all = world.artifacts.clone();
+    for (forgotten, expected) in [
+        ("debian-13/tcpdump_", "deb tcpdump: sync"),
+        ("h.example/a", "file h.example/a: sync"),
+        ("gamma-", "pypi gamma: sync"),
+        (
+            "debian-13/libpcap",
+            "deb libpcap0.8: apt: [{suite: trixie, architectures: [amd64], packages: \
+             [libpcap0.8], target: debian-13}]",
+        ),
+        ("delta-", "pypi delta: pypi: [{packages: [delta], python: [\"3.12\"]"),
+    ] {
+        world.artifacts.retain(|artifact| !artifact.name.starts_with(forgotten));
+        let missing = world.missing(SPEC);
+        assert!(missing.iter().any(|one| one.starts_with(expected)), "{forgotten}: {missing:?}");
+        world.artifacts.clone_from(&all);
+    }
+}
+
+/// The same package for another architecture.
+fn arm64(deb: &Artifact) -> Option<Artifact> {
+    let Facts::Deb(facts) = &deb.facts else { return None };
+    let paragraph = facts.paragraph.replace("amd64", "arm64");
+    let facts = DebFacts { architecture: "arm64".to_owned(), paragraph, ..facts.clone() };
+    let name = deb.name.replace("amd64", "arm64");
+    Some(Artifact { name, facts: Facts::Deb(facts), ..deb.clone() })
 }
 
 #[test]

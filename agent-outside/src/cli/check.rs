@@ -14,7 +14,9 @@ use serde_json::json;
 
 use super::{LoadedWaybill, load_waybill};
 use crate::{
-    check::{self, Ground, Held, Line, Missing, NotProven, Order, Report, fix, route::Asked},
+    check::{
+        self, Ground, Held, Line, Missing, NotProven, Order, Report, Wanted, fix, route::Asked,
+    },
     collisions::{self, Collision},
     home::Home,
     ledger::{Basis, Ledger},
@@ -103,6 +105,7 @@ pub fn simulate(
         store: &store,
         inside: basis.held(),
         assumed,
+        wanted: wanted(home, site)?,
     };
     let all: Vec<Order<'_>> =
         orders.iter().map(|one| Order { waybill: &one.waybill, base: &one.base }).collect();
@@ -117,13 +120,22 @@ pub fn simulate(
     Ok(Simulated { report, snapshot, orders })
 }
 
+/// What the site wanted and got, unless it is to be carried no more.
+fn wanted(home: &Home, site: &SiteName) -> anyhow::Result<Wanted> {
+    let is_open = home.config().site.get(site).is_none_or(|config| config.wants);
+    let book = Ledger::open(home.ledger(site), site)?.book()?;
+    let wants = book.granted().filter(|_| is_open).cloned().collect();
+    Ok(Wanted { label: format!("wanted inside: {site}"), wants })
+}
+
 /// The waybills of the locks, from where they were synced, and those that are no longer there.
 fn orders(
     home: &Home,
     locks: &[Vec<Lock>],
     file: Option<&Utf8PathBuf>,
 ) -> anyhow::Result<(Vec<LoadedWaybill>, Vec<NotProven>)> {
-    let mut orders: Vec<LoadedWaybill> = file.map(load_waybill).transpose()?.into_iter().collect();
+    let mut orders: Vec<LoadedWaybill> =
+        file.map(|path| load_waybill(path, home)).transpose()?.into_iter().collect();
     let mut lost = vec![];
     for lock in locks.iter().filter_map(|locks| locks.first()) {
         if orders.iter().any(|one| one.waybill.metadata.name == lock.waybill) {
@@ -155,12 +167,12 @@ fn about(waybill: &SiteName, reason: &str) -> NotProven {
 /// The waybill of a name: where it was synced, else in the current folder.
 fn loaded(home: &Home, name: &SiteName) -> anyhow::Result<Option<LoadedWaybill>> {
     if let Some(path) = lock::place(&home.locks(name)).filter(|path| path.is_file()) {
-        let loaded = load_waybill(&path)?;
+        let loaded = load_waybill(&path, home)?;
         // The file may be another waybill's by now.
         return Ok(Some(loaded).filter(|one| one.waybill.metadata.name == *name));
     }
     let here = Utf8PathBuf::from("waybill.yaml");
-    let loaded = if here.is_file() { load_waybill(&here).ok() } else { None };
+    let loaded = if here.is_file() { load_waybill(&here, home).ok() } else { None };
     Ok(loaded.filter(|one| one.waybill.metadata.name == *name))
 }
 

@@ -7,8 +7,12 @@ use gapferry_common::{
     exit::{Ended, Exit},
     limit,
 };
-use gapferry_proto::{SiteName, inventory::Inventory, limits};
-use serde_json::json;
+use gapferry_proto::{
+    SiteName, Target,
+    inventory::{InstalledList, Inventory},
+    limits,
+};
+use serde_json::{Value, json};
 
 use crate::{
     confirm::{self, Known},
@@ -32,7 +36,7 @@ pub fn run(args: &InventoryArgs, home: &Home, global: &Global) -> anyhow::Result
     let (mut taken, mut failed) = (vec![], None);
     for (site, path) in files {
         match take(home, &site, &path) {
-            Ok(inventory) => taken.push(inventory),
+            Ok(one) => taken.push(one),
             Err(error) => failed = failed.or(Some(error)),
         }
     }
@@ -67,7 +71,20 @@ fn found(path: &Utf8Path, home: &Home) -> Vec<(SiteName, Utf8PathBuf)> {
     home.sites().into_iter().filter_map(newest).collect()
 }
 
-fn take(home: &Home, site: &SiteName, path: &Utf8Path) -> anyhow::Result<Inventory> {
+/// An inventory that was taken, and what came with it.
+struct Taken {
+    inventory: Inventory,
+    lists: Vec<Came>,
+}
+
+/// What came of a list of packages that an inventory names.
+struct Came {
+    named: InstalledList,
+    /// Why it is not taken; then an earlier one stays.
+    reason: Option<String>,
+}
+
+fn take(home: &Home, site: &SiteName, path: &Utf8Path) -> anyhow::Result<Taken> {
     let read = |path: &Utf8Path, max| {
         limit::read_file(path, max)
             .map_err(|e| Ended::because(Exit::Usage, format!("cannot read {path}"), e))
@@ -79,12 +96,44 @@ fn take(home: &Home, site: &SiteName, path: &Utf8Path) -> anyhow::Result<Invento
     let newest = ledger.inventory()?;
     let known = Known { site, identity: &identity, newest: newest.as_ref() };
     let inventory = confirm::check(&known, &bytes, &sig)?;
-    Audit::of(home.root()).record("inventory", &summary(&inventory))?;
-    ledger.take_inventory(&inventory, &bytes)?;
-    Ok(inventory)
+    let (contents, lists) = lists(&inventory, path, &ledger);
+    let taken = Taken { inventory, lists };
+    Audit::of(home.root()).record("inventory", &summary(&taken))?;
+    ledger.keep_installed(&contents, &taken.inventory.installed)?;
+    ledger.take_inventory(&taken.inventory, &bytes)?;
+    Ok(taken)
 }
 
-fn summary(inventory: &Inventory) -> serde_json::Value {
+/// Reads the lists beside an inventory that are not known yet.
+fn lists(
+    inventory: &Inventory,
+    path: &Utf8Path,
+    ledger: &Ledger,
+) -> (Vec<(Target, Vec<u8>)>, Vec<Came>) {
+    let (mut contents, mut lists) = (vec![], vec![]);
+    for named in inventory.installed.iter().cloned() {
+        let mut reason = None;
+        if ledger.installed_digest(&named.target) != Some(named.sha256) {
+            let beside = path.with_file_name(named.file_name(path.file_name().unwrap_or_default()));
+            match limit::read_file(&beside, named.bytes) {
+                Ok(bytes) => match confirm::check_list(&named, &bytes) {
+                    Ok(_) => contents.push((named.target.clone(), bytes)),
+                    Err(error) => reason = Some(format!("{beside} is not taken: {error}")),
+                },
+                Err(error) => reason = Some(format!("cannot read {beside}: {error}")),
+            }
+        }
+        lists.push(Came { named, reason });
+    }
+    (contents, lists)
+}
+
+fn summary(Taken { inventory, lists }: &Taken) -> Value {
+    let list = |came: &Came| {
+        let mut value = serde_json::to_value(&came.named).expect("it is plain JSON");
+        value["reason"] = json!(came.reason);
+        value
+    };
     json!({
         "site": inventory.site,
         "number": inventory.number,
@@ -93,10 +142,11 @@ fn summary(inventory: &Inventory) -> serde_json::Value {
         "snapshot": inventory.snapshot,
         "damaged": inventory.damaged.len(),
         "wants": inventory.wants,
+        "installed": lists.iter().map(list).collect::<Vec<_>>(),
     })
 }
 
-fn text(inventory: &Inventory) -> String {
+fn text(Taken { inventory, lists }: &Taken) -> String {
     let mut text =
         format!("Site {} holds what export {} brought", inventory.site, inventory.sequence);
     if !inventory.damaged.is_empty() {
@@ -109,5 +159,16 @@ fn text(inventory: &Inventory) -> String {
         }
         text.push_str("\nThe next `gapferry-outside sync` resolves them");
     }
-    text + ".\n"
+    text.push_str(".\n");
+    for Came { named, reason } in lists {
+        let target = &named.target;
+        text.push_str(&match reason {
+            None => format!("What nodes of {target} have installed is known.\n"),
+            Some(reason) => format!(
+                "What nodes of {target} have installed did not come along, and what was known \
+                 before counts: {reason}\n"
+            ),
+        });
+    }
+    text
 }

@@ -32,7 +32,7 @@ use crate::{
     confirm::InventoryRefusal,
     delta::DeltaError,
     home::{BINARY, Home},
-    ledger::LedgerError,
+    ledger::{LedgerError, installed_folder},
     lock::LockFileError,
     resolve::NotPinned,
     seal::ExportError,
@@ -229,11 +229,12 @@ struct LoadedWaybill {
     lock_path: Utf8PathBuf,
 }
 
-fn load_waybill(path: &Utf8PathBuf) -> anyhow::Result<LoadedWaybill> {
+fn load_waybill(path: &Utf8PathBuf, home: &Home) -> anyhow::Result<LoadedWaybill> {
     let text = std::fs::read_to_string(path).map_err(|e| {
         Ended::because(Exit::Usage, format!("cannot read the waybill {path}; name it with -f"), e)
     })?;
-    let waybill = crate::waybill::Waybill::parse(&text).with_context(|| path.to_string())?;
+    let mut waybill = crate::waybill::Waybill::parse(&text).with_context(|| path.to_string())?;
+    waybill.spec.bind(&|site| installed_folder(&home.ledger(site)));
     let base = path.parent().filter(|p| !p.as_str().is_empty()).map_or(".".into(), Into::into);
     let lock_path = path.with_extension("lock");
     Ok(LoadedWaybill { waybill, text, path: path.clone(), base, lock_path })

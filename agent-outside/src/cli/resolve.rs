@@ -2,8 +2,11 @@
 
 mod kubespray;
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use gapferry_common::{cli::Global, durable, exit::Exit};
+use gapferry_proto::BlobId;
 use serde_json::json;
 
 use super::{
@@ -46,7 +49,7 @@ pub fn answer(question: &Question, global: &Global) -> anyhow::Result<Exit> {
 }
 
 pub fn run(args: &ResolveArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
-    let loaded = load_waybill(&args.file)?;
+    let loaded = load_waybill(&args.file, home)?;
     let _lock = home.lock()?;
     let resolved = resolve_now(&loaded, home, &[])?;
     if resolved.failures.is_empty() && !args.dry_run {
@@ -86,6 +89,9 @@ pub fn say_hints(global: &Global, hints: &[String]) {
     }
 }
 
+/// Blobs that only wants ask for and that nobody gives, each with the sentence that says so.
+pub type Lost = BTreeMap<BlobId, String>;
+
 /// Asks all sources; pinned files that `refresh` names are looked up anew.
 pub fn resolve_now(
     loaded: &LoadedWaybill,
@@ -102,11 +108,31 @@ pub fn resolve_now(
             Err(NotPinned { name: name.clone(), pinned: vec![] })
         })?,
     };
-    let asked = asked(home, waybill)?;
-    let previous = in_force.into_iter().next().map(|lock| lock.artifacts).unwrap_or_default();
-    let wishes = Wishes { asked, previous };
+    let wishes = wishes(loaded, home, Lost::new())?;
     let resolving = resolve::resolve(&http, &store, waybill, text, base, &known, &wishes);
     Ok(super::block_on(resolving)??)
+}
+
+/// Makes the lock again without what only wants ask for and nobody gives.
+pub fn resolve_without(
+    lost: Lost,
+    resolved: &mut Resolved,
+    loaded: &LoadedWaybill,
+    home: &Home,
+) -> anyhow::Result<()> {
+    let (store, http) = (home.store()?, http(home)?);
+    let LoadedWaybill { waybill, text, base, .. } = loaded;
+    let wishes = wishes(loaded, home, lost)?;
+    let locking = resolved.brought.lock(&http, &store, waybill, text, base, &wishes);
+    let (lock, wants) = super::block_on(locking)??;
+    (resolved.lock, resolved.wants) = (lock, wants);
+    Ok(())
+}
+
+fn wishes(loaded: &LoadedWaybill, home: &Home, lost: Lost) -> anyhow::Result<Wishes> {
+    let in_force = lock::in_force(&home.locks(&loaded.waybill.metadata.name))?;
+    let previous = in_force.into_iter().next().map(|lock| lock.artifacts).unwrap_or_default();
+    Ok(Wishes { asked: asked(home, &loaded.waybill)?, previous, lost })
 }
 
 /// The client with this home's mirrors.

@@ -1,21 +1,21 @@
 //! `sync`: resolve, fetch, verify; then the new lock is in force.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::{
     cli::{Global, human_bytes},
     durable,
-    exit::{Ended, Exit},
+    exit::{Ended, Exit, chain},
     memory,
     store::Store,
 };
-use gapferry_proto::{BlobId, BlobRef, Kind};
+use gapferry_proto::{Artifact, BlobId, BlobRef, Kind};
 use serde_json::json;
 
 use super::{
     LoadedWaybill, exit_of_failures, failure_lines, load_waybill,
-    resolve::{http, resolve_now, say_hints},
+    resolve::{Lost, http, resolve_now, resolve_without, say_hints},
     say_failures,
     wants::{note, outcome_values, say_outcomes},
 };
@@ -25,8 +25,8 @@ use crate::{
     home::Home,
     inputs,
     lock::{self, Lock},
+    resolve::{Brought, Resolved},
     source::{Failure, yum},
-    wants::Outcome,
     waybill::{FileLine, Waybill, file_path},
 };
 
@@ -49,16 +49,18 @@ pub struct SyncArgs {
 
 pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let began = std::time::Instant::now();
-    let loaded = load_waybill(&args.file)?;
+    let loaded = load_waybill(&args.file, home)?;
     let _lock = home.lock()?;
     let store = home.store()?;
     store.clear_temporary()?;
-    let (lock, mut failures, outcomes) = locked_or_resolved(args, &loaded, home, global)?;
+    let mut resolved = locked_or_resolved(args, &loaded, home, global)?;
     let mut fetched = Fetched::default();
+    let mut failures = std::mem::take(&mut resolved.failures);
     if failures.is_empty() {
-        durable::write(&loaded.lock_path, &lock.encode())?;
-        (fetched, failures) = fetch_lacking(args, &lock, &loaded, home, &store, global)?;
+        (fetched, failures) = fetch_all(args, &mut resolved, &loaded, home, &store, global)?;
     }
+    let Resolved { lock, wants: outcomes, .. } = resolved;
+    say_outcomes(global, &outcomes);
     if failures.is_empty() {
         let locks = home.locks(&lock.waybill);
         lock::put_in_force(&locks, &lock)?;
@@ -92,18 +94,18 @@ fn locked_or_resolved(
     loaded: &LoadedWaybill,
     home: &Home,
     global: &Global,
-) -> anyhow::Result<(Lock, Vec<Failure>, Vec<Outcome>)> {
+) -> anyhow::Result<Resolved> {
     if args.locked {
         let lock = Lock::read(&loaded.lock_path)?;
         let now = inputs::of(&loaded.waybill, &loaded.base);
         lock.check(&loaded.lock_path, &loaded.text, &now)?;
-        return Ok((lock, vec![], vec![]));
+        let (failures, hints, wants) = (vec![], vec![], vec![]);
+        return Ok(Resolved { lock, failures, hints, wants, brought: Brought::default() });
     }
     global.say(format!("Resolving {} …", args.file));
     let resolved = resolve_now(loaded, home, &args.refresh)?;
     say_hints(global, &resolved.hints);
-    say_outcomes(global, &resolved.wants);
-    Ok((resolved.lock, resolved.failures, resolved.wants))
+    Ok(resolved)
 }
 
 /// What one sync brought.
@@ -111,6 +113,47 @@ fn locked_or_resolved(
 struct Fetched {
     blobs: usize,
     bytes: u64,
+}
+
+/// Fetches what the lock names. What only wants ask for and nobody gives is left, with all that
+/// was to come along for it: then the lock is made again, and the rest goes on.
+fn fetch_all(
+    args: &SyncArgs,
+    resolved: &mut Resolved,
+    loaded: &LoadedWaybill,
+    home: &Home,
+    store: &Store,
+    global: &Global,
+) -> anyhow::Result<(Fetched, Vec<Failure>)> {
+    let (mut fetched, mut lost) = (Fetched::default(), Lost::new());
+    loop {
+        let lock = &resolved.lock;
+        durable::write(&loaded.lock_path, &lock.encode())?;
+        let (more, failures) = fetch_lacking(args, lock, loaded, home, store, global)?;
+        fetched.blobs += more.blobs;
+        fetched.bytes += more.bytes;
+        let new = if args.locked { None } else { lost_by_wants(resolved, &failures, store) };
+        let Some(new) = new.filter(|new| !new.is_empty()) else { return Ok((fetched, failures)) };
+        lost.extend(new);
+        resolve_without(lost.clone(), resolved, loaded, home)?;
+    }
+}
+
+/// The blobs that could not be fetched, when all of them are wanted by no line.
+fn lost_by_wants(resolved: &Resolved, failures: &[Failure], store: &Store) -> Option<Lost> {
+    let of_lines: BTreeSet<_> = resolved.brought.artifacts.iter().map(Artifact::key).collect();
+    let mut lost = Lost::new();
+    for failure in failures {
+        let key = (failure.kind, failure.name.as_str());
+        if of_lines.contains(&key) {
+            return None;
+        }
+        let artifact = resolved.lock.artifacts.iter().find(|artifact| artifact.key() == key)?;
+        let why = format!("{} {} cannot be fetched: {}", key.0, key.1, chain(&*failure.error));
+        let lacking = artifact.blobs.iter().filter(|blob| !store.holds(blob));
+        lost.extend(lacking.map(|blob| (blob.id, why.clone())));
+    }
+    Some(lost)
 }
 
 fn fetch_lacking(

@@ -298,7 +298,7 @@ fn sha512(checksum: &str) -> Option<[u8; 64]> {
     HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
 }
 
-/// The packages of `wanted` that no line names itself belong to the first.
+/// The packages of `wanted` that no line names itself.
 fn left_over<'a>(wanted: &System, named: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
     let named: BTreeSet<&String> = named.flatten().collect();
     wanted.packages.iter().filter(|package| !named.contains(package)).cloned().collect()
@@ -325,8 +325,15 @@ fn yum(named: Option<&RepositoryLines>, os: &str, major: &str, wanted: &System) 
     if lines.is_empty() {
         lines.push(YumLine { releasever: Some(major.to_owned()), ..YumLine::default() });
     }
-    let rest = left_over(wanted, lines.iter().map(|line| &line.packages));
-    lines[0].packages.extend(rest);
+    // Any repository of the system may have them: the settings of the first line say the rest.
+    let packages = left_over(wanted, lines.iter().map(|line| &line.packages));
+    if !packages.is_empty() {
+        let first = lines[0].clone();
+        if first.packages.is_empty() {
+            lines.remove(0);
+        }
+        lines.insert(0, YumLine { packages, from_all: true, ..first });
+    }
     let mut all = vec![];
     for line in lines {
         let own = Some(line.arch.clone()).filter(|arch| !arch.is_empty());
@@ -338,4 +345,36 @@ fn yum(named: Option<&RepositoryLines>, os: &str, major: &str, wanted: &System) 
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_that_no_yum_line_names_are_asked_from_all_of_them() {
+        let lines = |text: &str| RepositoryLines {
+            yum: serde_saphyr::from_str(text).unwrap(),
+            ..RepositoryLines::default()
+        };
+        let wanted = System {
+            packages: ["conntrack-tools", "socat"].map(str::to_owned).into(),
+            architectures: ["amd64".to_owned()].into(),
+        };
+        let told = |text: &str| {
+            let all = yum(Some(&lines(text)), "rocky-9", "9", &wanted);
+            let told = |line: YumLine| {
+                format!("{}: {} {}", line.repos.join(","), line.packages.join(","), line.from_all)
+            };
+            all.into_iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told("[{repos: [baseos]}, {repos: [appstream]}, {repos: [third], packages: [socat]}]"),
+            ["baseos: conntrack-tools true", "appstream:  false", "third: socat false"]
+        );
+        assert_eq!(
+            told("[{repos: [baseos], packages: [vim]}]"),
+            ["baseos: conntrack-tools,socat true", "baseos: vim false"]
+        );
+    }
 }

@@ -30,11 +30,15 @@ use jiff::Timestamp;
 
 use self::{
     closure::{Named, Request},
-    installed::{Installed, InstalledError},
+    installed::{Installed, VersionError},
     pick::Wish,
     settings::{Keys, SettingsError, Source},
 };
-use super::{Failure, Found, Verdict, http::Http};
+use super::{
+    Failure, Found, Verdict,
+    http::Http,
+    installed::{self as installed_at, ReadError},
+};
 use crate::{
     lists::{self, ListError},
     waybill::AptLine,
@@ -54,10 +58,10 @@ enum LineError {
     Read { path: camino::Utf8PathBuf, source: std::io::Error },
     #[error(transparent)]
     List(#[from] ListError),
-    #[error("{path} does not say what is installed")]
-    Installed { path: camino::Utf8PathBuf, source: InstalledError },
-    #[error("{path} has more than {} bytes or is not UTF-8", lists::LIST_LEN_BYTES_MAX)]
-    NotText { path: camino::Utf8PathBuf },
+    #[error(transparent)]
+    Installed(#[from] ReadError),
+    #[error(transparent)]
+    Version(#[from] VersionError),
 }
 
 /// Resolves one line: the packages it names, with their dependencies, for each architecture.
@@ -114,26 +118,18 @@ fn packages(line: &AptLine, base: &Utf8Path) -> Result<Vec<String>, Vec<LineErro
 
 /// What is installed on the targets of a line, as far as it says.
 fn installed(line: &AptLine, base: &Utf8Path) -> Result<Option<Installed>, LineError> {
-    let Some(path) = line.installed.as_ref().map(|path| base.join(path)) else { return Ok(None) };
-    let bytes =
-        lists::read(&path).map_err(|source| LineError::Read { path: path.clone(), source })?;
-    let text = String::from_utf8(bytes)
-        .ok()
-        .filter(|text| text.len() <= lists::LIST_LEN_BYTES_MAX)
-        .ok_or_else(|| LineError::NotText { path: path.clone() })?;
-    let installed = Installed::parse(&text);
-    installed.map(Some).map_err(|source| LineError::Installed { path, source })
+    let Some(at) = &line.installed else { return Ok(None) };
+    let list = installed_at::read(at, base, &target(line)?, Kind::Deb)?;
+    Ok(Some(Installed::of(&list)?))
+}
+
+fn target(line: &AptLine) -> Result<Target, LineError> {
+    line.target().map_err(|source| LineError::Target { suite: line.suite.clone(), source })
 }
 
 /// What a line asks for, checked, but for what is installed.
 fn wish(line: &AptLine, packages: &[String], label: &str) -> Result<Wish, LineError> {
-    let target = match &line.target {
-        Some(target) => target.clone(),
-        None => line.suite.parse::<Target>().map_err(|source| {
-            let suite = line.suite.clone();
-            LineError::Target { suite, source }
-        })?,
-    };
+    let target = target(line)?;
     let named = packages.iter().filter(|entry| *entry != "*").map(|entry| Named::parse(entry));
     let named: Vec<Named> = named.collect();
     let unknown = named
@@ -207,24 +203,6 @@ mod tests {
             let sources = sources(Utf8Path::new("/none"), &line, Utf8Path::new("/w")).unwrap();
             assert_eq!(sources[0].keys, keys, "{extra}");
         }
-    }
-
-    #[test]
-    fn what_is_installed_is_read_beside_the_waybill_and_another_file_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = Utf8Path::from_path(folder.path()).unwrap();
-        std::fs::write(base.join("good.txt"), "a:amd64\t1\n").unwrap();
-        std::fs::write(base.join("bad.txt"), "<html> of a page\n").unwrap();
-        std::fs::write(base.join("bytes"), b"a\xff 1").unwrap();
-        let read = |file: &str| {
-            let text = format!("{{suite: s, architectures: [amd64], installed: {file}}}");
-            installed(&line(&text), base)
-        };
-        assert_eq!(read("good.txt").unwrap(), Some(Installed::parse("a:amd64 1").unwrap()));
-        let bad = read("bad.txt").unwrap_err();
-        assert!(matches!(&bad, LineError::Installed { path, .. } if path.ends_with("bad.txt")));
-        assert!(matches!(read("bytes").unwrap_err(), LineError::NotText { .. }));
-        assert!(matches!(read("none").unwrap_err(), LineError::Read { .. }));
     }
 
     #[test]

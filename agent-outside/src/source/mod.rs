@@ -9,6 +9,7 @@ pub mod apt;
 pub mod file;
 pub mod helm;
 pub mod http;
+pub mod installed;
 pub mod manifest;
 pub mod oci;
 pub mod pypi;

@@ -67,8 +67,8 @@ pub async fn resolve(http: &Http, line: &PypiLine, base: &Utf8Path, label: &str)
         impossible: BTreeMap::new(),
     };
     let choices = search.closures(&environments, &roots).await;
-    let artifacts = search.artifacts(choices).await;
-    found.artifacts = artifacts;
+    found.artifacts = search.artifacts(choices).await;
+    found.artifacts.iter_mut().for_each(|artifact| vouch(artifact, &roots));
     found.failures.extend(search.into_failures());
     found
 }
@@ -257,7 +257,10 @@ impl Search<'_> {
         let mut artifacts = Vec::new();
         for (choice, len_bytes) in sized {
             match len_bytes {
-                Ok(len_bytes) => artifacts.push(artifact(choice, len_bytes)),
+                Ok(len_bytes) => {
+                    let is_vouched = upstream.is_vouching(&choice.file.index);
+                    artifacts.push(artifact(choice, len_bytes, is_vouched));
+                }
                 Err(error) => {
                     self.broken.insert(choice.file.filename.to_string(), error);
                 }
@@ -287,8 +290,10 @@ fn key(need: &Need) -> String {
     }
 }
 
-fn artifact(choice: Choice, len_bytes: u64) -> Artifact {
+/// What comes without TLS vouches for nothing: an index may have been changed on its way here.
+fn artifact(choice: Choice, len_bytes: u64, is_vouched: bool) -> Artifact {
     let Choice { name, version, file, wanted } = choice;
+    let method = if is_vouched { Method::PypiIndex } else { Method::Unverified };
     Artifact {
         name: file.filename.to_string(),
         facts: Facts::Pypi(PypiFacts {
@@ -300,8 +305,18 @@ fn artifact(choice: Choice, len_bytes: u64) -> Artifact {
         }),
         blobs: vec![BlobRef { id: file.digest.into(), len_bytes }],
         origin: plain(&file.url),
-        evidence: Evidence { method: Method::PypiIndex, by: file.index, digest: Some(file.digest) },
+        evidence: Evidence { method, by: file.index, digest: Some(file.digest) },
         wanted: wanted.into_iter().collect(),
+    }
+}
+
+/// A file that a requirement names by its hash is vouched for, whatever its index is worth.
+fn vouch(artifact: &mut Artifact, roots: &Roots) {
+    let Some(digest) = artifact.evidence.digest else { return };
+    let by = roots.stated.iter().find(|stated| stated.hashes.contains(&digest));
+    if let (Method::Unverified, Some(stated)) = (artifact.evidence.method, by) {
+        let (method, by) = (Method::Waybill, stated.at.clone());
+        artifact.evidence = Evidence { method, by, digest: Some(digest) };
     }
 }
 

@@ -38,4 +38,4 @@ pub mod updateinfo;
 pub mod xml;
 
 pub use reach::reach;
-pub use resolve::{resolve, wishes};
+pub use resolve::{resolve, target, wishes};

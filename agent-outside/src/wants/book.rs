@@ -81,6 +81,13 @@ impl Book {
         self.entries.iter().filter(|entry| !entry.dismissed).map(|entry| &entry.want)
     }
 
+    /// What the last sync found, and is carried.
+    pub fn granted(&self) -> impl Iterator<Item = &Want> {
+        let is_carried =
+            |entry: &&Entry| entry.granted && !entry.dismissed && entry.reason.is_none();
+        self.entries.iter().filter(is_carried).map(|entry| &entry.want)
+    }
+
     /// Notes what a sync made of the wants.
     pub fn settle(&mut self, outcomes: &[Outcome]) {
         for entry in &mut self.entries {
@@ -161,6 +168,7 @@ mod tests {
             rows.iter().map(|(name, state)| ((*name).to_owned(), *state)).collect()
         };
         assert_eq!(states(&book), owned(&expected));
+        assert_eq!(book.granted().collect::<Vec<_>>(), [&want("socat")]);
         // The next inventory lists neither: one was carried, the other forgotten inside.
         book.take(&[]);
         assert_eq!(states(&book), owned(&expected[1..]));

@@ -20,7 +20,8 @@ pub fn apt(expanded: &Expanded) -> Vec<AptLine> {
     let bare = expanded.apt.iter().map(|(_, line)| AptLine {
         packages: vec![],
         list: None,
-        security: false,
+        // Without it all updates would be asked for, not those of security alone.
+        security: line.security && line.installed.is_some(),
         ..line.clone()
     });
     distinct(bare)
@@ -30,7 +31,8 @@ pub fn apt(expanded: &Expanded) -> Vec<AptLine> {
 pub fn yum(expanded: &Expanded) -> Vec<YumLine> {
     let bare = expanded.yum.iter().map(|(_, line)| YumLine {
         packages: vec![],
-        security: false,
+        security: line.security && line.installed.is_some(),
+        from_all: false,
         ..line.clone()
     });
     distinct(bare)

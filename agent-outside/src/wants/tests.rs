@@ -121,6 +121,17 @@ fn a_want_goes_to_the_repositories_of_its_target_each_once() {
 }
 
 #[test]
+fn a_want_asks_for_no_updates_that_its_line_does_not_ask_for() {
+    let spec = "  apt:\n  - {suite: s, architectures: [amd64], security: true, installed: f}\n  \
+        - {suite: s, architectures: [amd64], security: true}\n";
+    let asked: Vec<_> = lines::apt(&expanded(spec))
+        .into_iter()
+        .map(|line| (line.security, line.installed.is_some()))
+        .collect();
+    assert_eq!(asked, [(true, true), (false, false)]);
+}
+
+#[test]
 fn versions_become_part_of_what_is_asked_for() {
     assert_eq!(lines::deb_entry(&want(Kind::Deb, "socat", "1:1.8-1", "")), "socat=1:1.8-1");
     assert_eq!(lines::deb_entry(&want(Kind::Deb, "socat", ">= 2", "")), "socat");
@@ -158,7 +169,7 @@ async fn a_file_that_only_a_plain_mirror_gives_is_left_with_the_line_to_write() 
     let store = Store::open(root.clone()).unwrap();
     let wanted = want(Kind::File, "dl.example/tool", "", "");
     let sites: BTreeSet<SiteName> = ["prod".parse().unwrap()].into();
-    let wishes = Wishes { asked: [(wanted.clone(), sites)].into(), previous: vec![] };
+    let wishes = Wishes { asked: [(wanted.clone(), sites)].into(), ..Wishes::default() };
     let held = [file("dl.example/other", "1")];
     let none = expanded("  files: []\n");
     let granted = grant(&http, &store, &wishes, &none, &root, &held).await.unwrap();

@@ -28,6 +28,7 @@ use crate::{
         oci, pypi,
         yum::{
             self,
+            artifacts::Yum,
             closure::{Obstacle, Unmet as RpmUnmet},
         },
     },
@@ -46,6 +47,8 @@ pub struct Tries<'a> {
     base: &'a Utf8Path,
     artifacts: &'a [Artifact],
     pub found: Vec<Artifact>,
+    /// Files that rpm packages were looked into for, by artifact.
+    pub files: BTreeMap<String, Vec<String>>,
     /// Why a want is not carried, where it is not.
     pub reasons: BTreeMap<Want, String>,
 }
@@ -74,6 +77,7 @@ impl<'a> Tries<'a> {
             base,
             artifacts,
             found: Vec::new(),
+            files: BTreeMap::new(),
             reasons: BTreeMap::new(),
         }
     }
@@ -144,19 +148,22 @@ impl<'a> Tries<'a> {
                 continue;
             }
             requests += 1;
-            let found = line.ask(self.http, self.store, self.base, &label, &group).await?;
+            let Yum { found, files, .. } =
+                line.ask(self.http, self.store, self.base, &label, &group).await?;
+            self.files.extend(files);
             let grave = found.failures.iter().find(|failure| !is_unknown(failure));
-            if let Some(failure) = grave {
-                let is_hopeless =
-                    matches!(failure.verdict, Verdict::Fault | Verdict::Configuration)
-                        && !matches!(line, Line::Pypi(_));
+            let is_hopeless = grave.is_some_and(|failure| {
+                matches!(failure.verdict, Verdict::Fault | Verdict::Configuration)
+                    && !matches!(line, Line::Pypi(_))
+            });
+            let grave = grave.map(|failure| chain(&*failure.error));
+            if let Some(reason) = grave.or_else(|| self.lost(&found.artifacts)) {
                 if !is_hopeless && 1 < group.len() {
                     let (one, other) = group.split_at(group.len() / 2);
                     open.push((label.clone(), one.to_vec()));
                     open.push((label, other.to_vec()));
                     continue;
                 }
-                let reason = chain(&*failure.error);
                 group.iter().for_each(|want| self.leave(want, reason.clone()));
                 continue;
             }
@@ -188,6 +195,8 @@ impl<'a> Tries<'a> {
         if let Some(failure) = found.failures.first() {
             let reason = format!("{}; write {}", chain(&*failure.error), lines::file_line(want));
             self.leave_or_keep(want, reason);
+        } else if let Some(reason) = self.lost(&found.artifacts) {
+            self.leave_or_keep(want, reason);
         } else if !found.artifacts.iter().all(is_vouched) {
             let line = lines::file_line(want);
             let what = "nobody gives its checksum and it does not come over TLS";
@@ -207,8 +216,9 @@ impl<'a> Tries<'a> {
             }
         };
         let images = oci::resolve(self.http, &line, self.base, &label).await;
-        if let Some(failure) = images.found.failures.first() {
-            self.leave_or_keep(want, chain(&*failure.error));
+        let failed = images.found.failures.first().map(|failure| chain(&*failure.error));
+        if let Some(reason) = failed.or_else(|| self.lost(&images.found.artifacts)) {
+            self.leave_or_keep(want, reason);
             return Ok(());
         }
         for (_, bytes) in &images.manifests {
@@ -230,8 +240,8 @@ impl<'a> Tries<'a> {
         let mut reason = String::new();
         for line in lines {
             let charts = helm::resolve(self.http, &line, self.base, &label).await;
-            if let Some(failure) = charts.found.failures.first() {
-                let said = chain(&*failure.error);
+            let failed = charts.found.failures.first().map(|failure| chain(&*failure.error));
+            if let Some(said) = failed.or_else(|| self.lost(&charts.found.artifacts)) {
                 reason = if reason.is_empty() { said } else { format!("{reason}; {said}") };
                 continue;
             }
@@ -256,7 +266,14 @@ impl<'a> Tries<'a> {
 
     fn previous(&self, want: &Want) -> Vec<&'a Artifact> {
         let is_met = |artifact: &&Artifact| !want::met([want], [*artifact]).is_empty();
-        self.wishes.previous.iter().filter(is_met).collect()
+        let is_whole = |artifact: &&Artifact| self.lost(std::slice::from_ref(*artifact)).is_none();
+        self.wishes.previous.iter().filter(is_met).filter(is_whole).collect()
+    }
+
+    /// Why something of `artifacts` is not to be had.
+    fn lost(&self, artifacts: &[Artifact]) -> Option<String> {
+        let mut blobs = artifacts.iter().flat_map(|artifact| &artifact.blobs);
+        blobs.find_map(|blob| self.wishes.lost.get(&blob.id).cloned())
     }
 
     fn take(&mut self, label: &str, artifacts: Vec<Artifact>) {
@@ -277,7 +294,8 @@ impl<'a> Tries<'a> {
 }
 
 impl Line {
-    /// Asks for wants and nothing else; what was read on the way goes into the store.
+    /// Asks for wants and nothing else; what was read on the way goes into the store. Only yum
+    /// lines have more than what was found.
     async fn ask(
         &self,
         http: &Http,
@@ -285,12 +303,13 @@ impl Line {
         base: &Utf8Path,
         label: &str,
         wants: &[&Want],
-    ) -> Result<Found, PutError> {
+    ) -> Result<Yum, PutError> {
+        let alone = |found: Found| Yum { found, ..Yum::default() };
         let packages: Vec<String> = wants.iter().map(|want| self.entry(want)).collect();
         match self {
             Self::Apt(line) => {
                 let line = AptLine { packages, ..line.clone() };
-                Ok(apt::resolve(http, &line, base, label).await)
+                Ok(alone(apt::resolve(http, &line, base, label).await))
             }
             Self::Yum(line) => {
                 let line = YumLine { packages, ..line.clone() };
@@ -298,11 +317,11 @@ impl Line {
                 for (_, bytes) in &found.kept {
                     store.put(bytes)?;
                 }
-                Ok(found.found)
+                Ok(found)
             }
             Self::Pypi(line) => {
                 let line = PypiLine { packages, ..line.clone() };
-                Ok(pypi::resolve(http, &line, base, label).await)
+                Ok(alone(pypi::resolve(http, &line, base, label).await))
             }
         }
     }

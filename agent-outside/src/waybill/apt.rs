@@ -1,8 +1,10 @@
 //! The `apt` lines of a waybill.
 
-use gapferry_proto::Target;
+use gapferry_proto::{Target, name::NameError};
 use serde::Deserialize;
 use url::Url;
+
+use super::InstalledAt;
 
 /// Debian packages and all that they need on an empty machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -36,9 +38,9 @@ pub struct AptLine {
     /// updates of what is listed, else all of their packages.
     #[serde(default)]
     pub security: bool,
-    /// A file with the output of `dpkg-query -W` on a target: what is newer is carried, and
-    /// packages that it lists in the same version are not.
-    pub installed: Option<camino::Utf8PathBuf>,
+    /// The output of `dpkg-query -W` on targets, in a file or from a site's inventory: what is
+    /// newer is carried, and packages that it lists in the same version are not.
+    pub installed: Option<InstalledAt>,
     /// Whether an unsigned repository is accepted.
     #[serde(default)]
     pub insecure: bool,
@@ -57,6 +59,15 @@ pub enum Minimal {
 }
 
 impl AptLine {
+    /// The folder below `/apt/`: as named, else the suite.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`]: the suite cannot be one.
+    pub fn target(&self) -> Result<Target, NameError> {
+        self.target.clone().map_or_else(|| self.suite.parse(), Ok)
+    }
+
     /// The rule that this line breaks, if it breaks one.
     pub fn broken_rule(&self) -> Option<&'static str> {
         let names_none = self.packages.is_empty() && self.list.is_none();
@@ -96,7 +107,7 @@ mod tests {
             recommends: true,
             minimal: Minimal::Required,
             security: true,
-            installed: Some("nodes.txt".into()),
+            installed: Some(InstalledAt::File("nodes.txt".into())),
             insecure: false,
         };
         assert_eq!(line, expected);

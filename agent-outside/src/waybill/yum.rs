@@ -4,6 +4,8 @@ use gapferry_proto::Target;
 use serde::Deserialize;
 use url::Url;
 
+use super::InstalledAt;
+
 /// Rpm packages and all that they need on an empty machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -50,9 +52,13 @@ pub struct YumLine {
     /// Whether packages come along that a security advisory names.
     #[serde(default)]
     pub security: bool,
-    /// A file with the output of `rpm -qa` on a target: its packages are updated, and those that
-    /// the repository has in the same version are not carried.
-    pub installed: Option<camino::Utf8PathBuf>,
+    /// The output of `rpm -qa` on targets, in a file or from a site's inventory: its packages are
+    /// updated, and those that the repository has in the same version are not carried.
+    pub installed: Option<InstalledAt>,
+    /// Whether its packages are asked from the repositories of all lines of its target: those that
+    /// Kubespray asks for. No waybill says it.
+    #[serde(skip)]
+    pub from_all: bool,
     /// Whether neither a signature nor TLS need vouch for the repository.
     #[serde(default)]
     pub insecure: bool,

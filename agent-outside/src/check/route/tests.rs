@@ -8,7 +8,10 @@ use gapferry_common::store::Store;
 use gapferry_proto::Snapshot;
 use serde_json::Value;
 
-use super::{super::Held, *};
+use super::{
+    super::{Held, Wanted},
+    *,
+};
 use crate::waybill::{Waybill, file_path};
 
 fn releases(text: &str) -> Vec<Release> {
@@ -50,8 +53,13 @@ fn on_empty_ground(waybill: &str, route: &str) -> Vec<Missing> {
     let root = Utf8PathBuf::from_path_buf(folder.path().join("store")).unwrap();
     let (store, nothing) = (Store::open(root).unwrap(), Snapshot::of([]).unwrap());
     let held = Held::new(&nothing, &nothing);
-    let ground =
-        Ground { held, store: &store, inside: BTreeMap::new(), assumed: Some(BTreeSet::new()) };
+    let ground = Ground {
+        held,
+        store: &store,
+        inside: BTreeMap::new(),
+        assumed: Some(BTreeSet::new()),
+        wanted: Wanted::default(),
+    };
     let waybill = Waybill::parse(waybill).unwrap();
     let order = Order { waybill: &waybill, base: folder.path().try_into().unwrap() };
     let asked = Asked { route: route.parse().unwrap(), trees: vec![], kubes: vec![] };

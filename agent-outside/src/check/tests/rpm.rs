@@ -128,6 +128,21 @@ fn rpm_packages_of_several_lines_complete_each_other() {
 }
 
 #[test]
+fn rpm_packages_that_a_site_wanted_are_installed_too() {
+    let line = format!("  {}\n", yum("socat", ""));
+    let mut world = World::new();
+    world.rpm("socat-1-1.x86_64", "", &[]);
+    world.rpm("strace-6-1.x86_64", "requires: libdw", &[]);
+    assert_eq!(world.missing(&line), Vec::<String>::new(), "nobody asked for it");
+    world.wants = vec![Want::new(Kind::Rpm, "strace", None, Some("el9")).unwrap()];
+    assert_eq!(world.missing(&line), [format!("rpm libdw: {}", yum("libdw", ""))]);
+    world.rpm("libdw-1-1.x86_64", "", &[]);
+    assert_eq!(world.missing(&line), Vec::<String>::new());
+    world.drop("el9/strace-6-1.x86_64");
+    assert_eq!(world.missing(&line), ["rpm strace: sync"]);
+}
+
+#[test]
 fn what_a_minimal_system_has_is_assumed_and_nothing_else() {
     let line = format!("  {}\n", yum("app, bash", ", minimal: core"));
     let mut world = World::new();

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use gapferry_proto::Digest;
 
 use super::{
+    super::http::{
+        Mirror, Network,
+        upstream::{Upstream as Server, client, ranged},
+    },
     closure::{Impossible, ROUNDS_MAX},
     index::{IndexFile, Offer, Page},
     requirements::stated,
@@ -356,7 +360,9 @@ fn a_choice_says_who_asks_for_it() {
     else {
         panic!("no closure");
     };
-    let artifact = artifact(choices[1].clone(), 7);
+    let unvouched = artifact(choices[1].clone(), 7, false).evidence.method;
+    assert_eq!(unvouched, Method::Unverified);
+    let artifact = artifact(choices[1].clone(), 7, true);
     let digest = Digest::of(b"b-2-py3-none-any.whl");
     let expected = Artifact {
         name: "b-2-py3-none-any.whl".to_owned(),
@@ -399,4 +405,42 @@ fn only_this_machine_may_be_asked_over_plain_http() {
 fn a_url_is_shown_without_credentials() {
     let url = "https://user:canary@x.example/a?b#sha256=c".parse().unwrap();
     assert_eq!(plain(&url), "https://x.example/a?b");
+}
+
+#[test]
+fn a_hash_in_a_requirement_vouches_where_the_index_does_not() {
+    let index = Index::of(&[("a", "1", &["b"]), ("b", "2", &[])]);
+    let environment = Environment::new("3.11", "linux_x86_64").unwrap();
+    let hash = Digest::of(b"a-1-py3-none-any.whl");
+    let roots = roots_of(&[&format!("a==1 --hash={hash}")]);
+    let Step::Done(choices) = index.closure(&environment, &roots) else { panic!("no closure") };
+    let method = |number: usize, is_vouched| {
+        let mut artifact = artifact(choices[number].clone(), 7, is_vouched);
+        vouch(&mut artifact, &roots);
+        artifact.evidence.method
+    };
+    assert_eq!((method(0, false), method(1, false)), (Method::Waybill, Method::Unverified));
+    assert_eq!((method(0, true), method(1, true)), (Method::PypiIndex, Method::PypiIndex));
+}
+
+#[tokio::test]
+async fn an_index_without_tls_vouches_for_nothing_wherever_it_is() {
+    let sha256 = "ab".repeat(32);
+    let page = format!("<a href=\"a-1-py3-none-any.whl#sha256={sha256}\">a-1-py3-none-any.whl</a>");
+    let server = Server::start(move |seen| {
+        let mut answer = ranged(seen, page.as_bytes());
+        answer.headers_mut().insert("content-type", "text/html".parse().unwrap());
+        answer
+    })
+    .await;
+    let index: Url = "https://pypi.example/simple/".parse().unwrap();
+    let mirror = Mirror { from: index.clone(), to: server.url.clone() };
+    let http = client(Network { mirrors: vec![mirror], ..Network::default() });
+    for index in [server.url.clone(), index] {
+        let shown = index.to_string();
+        let upstream = Upstream::new(&http, vec![index], true);
+        assert!(upstream.is_vouching(&shown), "nothing came yet");
+        upstream.project(&"a".parse().unwrap()).await.unwrap();
+        assert!(!upstream.is_vouching(&shown), "{shown}");
+    }
 }

@@ -5,7 +5,10 @@
 //!       whole of it was fetched.
 //! Thin: every decision about bytes is made in `index`, `metadata` and `ranges`.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use gapferry_proto::{
@@ -30,7 +33,7 @@ use super::{
 };
 use crate::source::{
     Verdict,
-    http::{Http, HttpError},
+    http::{Http, HttpError, Space},
 };
 
 /// First fetch from a wheel's end, in bytes; it doubles with each further one. The directory
@@ -94,6 +97,8 @@ pub struct Upstream<'a> {
     http: &'a Http,
     indexes: Vec<Url>,
     insecure: bool,
+    /// Indexes of which a page came without TLS, as they are shown: they vouch for nothing.
+    unvouched: Mutex<BTreeSet<String>>,
     /// Whole distributions are held one at a time.
     whole: Arc<Semaphore>,
 }
@@ -101,7 +106,13 @@ pub struct Upstream<'a> {
 impl<'a> Upstream<'a> {
     /// Takes the indexes, the strongest first.
     pub fn new(http: &'a Http, indexes: Vec<Url>, insecure: bool) -> Self {
-        Self { http, indexes, insecure, whole: Arc::new(Semaphore::new(1)) }
+        let (unvouched, whole) = (Mutex::default(), Arc::new(Semaphore::new(1)));
+        Self { http, indexes, insecure, unvouched, whole }
+    }
+
+    /// Whether all that came from an index came over TLS, so that it vouches for its digests.
+    pub fn is_vouching(&self, index: &str) -> bool {
+        !self.unvouched.lock().unwrap_or_else(PoisonError::into_inner).contains(index)
     }
 
     /// Gets what all indexes have of a project; one that none has is empty.
@@ -131,6 +142,10 @@ impl<'a> Upstream<'a> {
         };
         if !self.insecure && is_plain_http(&document.url) {
             return Err(UpstreamError::Plain { url: plain(&document.url) });
+        }
+        if !self.http.is_tls(&url, Space::Web) || document.url.scheme() != "https" {
+            let mut unvouched = self.unvouched.lock().unwrap_or_else(PoisonError::into_inner);
+            unvouched.insert(shown.clone());
         }
         let media_type = document.content_type.as_deref();
         index::parse(&document.bytes, media_type, &document.url, &shown)

@@ -31,7 +31,7 @@ use std::{
 
 use self::jobs::Job;
 pub use self::{
-    jobs::{Installed, parse_installed},
+    jobs::{Installed, installed_of},
     unmet::{Obstacle, Unmet},
 };
 use super::{

@@ -11,18 +11,19 @@ use gapferry_proto::{Kind, Target};
 
 use super::{
     artifacts::{self, Yum},
-    closure::{Asked, Installed, Unmet, parse_installed},
+    closure::{Asked, Unmet, installed_of},
     fetch,
     pick::{self, Outcome, Passed, PickError, Repository, Rpm, Wish},
     settings::{self, Source, Variables},
 };
 use crate::{
-    source::{Failure, Found, Verdict, http::Http},
+    source::{
+        Failure, Found, Verdict,
+        http::Http,
+        installed::{self, ReadError},
+    },
     waybill::YumLine,
 };
-
-/// Longest output of `rpm -qa`, in bytes: 16 MiB, some 300,000 packages.
-const INSTALLED_LEN_BYTES_MAX: u64 = 16 << 20;
 
 /// The lines for one target and architecture.
 #[derive(Debug)]
@@ -42,15 +43,19 @@ pub struct Resolved {
     pub failures: Vec<Failure>,
 }
 
+/// A release that is no target.
+#[derive(Debug, thiserror::Error)]
+#[error("release {release:?} cannot be a folder below /yum/; name a `target`")]
+pub struct TargetError {
+    release: String,
+    source: gapferry_proto::name::NameError,
+}
+
 /// Why a line cannot be resolved as written.
 #[derive(Debug, thiserror::Error)]
 enum LineError {
-    #[error("release {release:?} cannot be a folder below /yum/; name a `target`")]
-    Target { release: String, source: gapferry_proto::name::NameError },
-    #[error("cannot read {path}")]
-    Read { path: camino::Utf8PathBuf, source: std::io::Error },
-    #[error("{path} is too long for the output of `rpm -qa`")]
-    TooLong { path: camino::Utf8PathBuf },
+    #[error(transparent)]
+    Installed(#[from] ReadError),
 }
 
 /// Resolves lines: the packages they name, with all that these need on an empty machine.
@@ -92,7 +97,7 @@ pub fn wishes<'a>(
                 continue;
             }
         };
-        let asked = match asked(line, base, label) {
+        let asked = match asked(line, base, &target, label) {
             Ok(asked) => asked,
             Err(error) => {
                 failures.push(configuration(label, error));
@@ -191,7 +196,10 @@ fn sources_of_all(
             })
         };
         match sources(Utf8Path::new("/"), line, base) {
-            Ok(own) => asked.from = Some(own.into_iter().map(&mut number_of).collect()),
+            Ok(own) => {
+                let own = own.into_iter().map(&mut number_of).collect();
+                asked.from = (!line.from_all).then_some(own);
+            }
             Err(error) => failures.push(configuration(&asked.label, error)),
         }
     }
@@ -215,8 +223,14 @@ pub fn sources(
 }
 
 /// What a line asks for, of any repository.
-fn asked(line: &YumLine, base: &Utf8Path, label: &str) -> Result<Asked, LineError> {
-    let installed = line.installed.as_ref().map(|path| read_installed(&base.join(path)));
+fn asked(
+    line: &YumLine,
+    base: &Utf8Path,
+    target: &Target,
+    label: &str,
+) -> Result<Asked, LineError> {
+    let list = line.installed.as_ref().map(|at| installed::read(at, base, target, Kind::Rpm));
+    let list = list.transpose()?;
     Ok(Asked {
         label: label.to_owned(),
         named: line.packages.clone(),
@@ -224,36 +238,42 @@ fn asked(line: &YumLine, base: &Utf8Path, label: &str) -> Result<Asked, LineErro
         modules: line.modules.clone(),
         weak: line.weak,
         minimal: line.minimal,
-        installed: installed.transpose()?,
+        installed: list.map(installed_of),
         security: line.security,
     })
 }
 
 /// The folder below `/yum/`: as named, else the release.
-fn target(line: &YumLine) -> Result<Target, LineError> {
+///
+/// # Errors
+///
+/// [`TargetError`]: neither can be one.
+pub fn target(line: &YumLine) -> Result<Target, TargetError> {
     if let Some(target) = &line.target {
         return Ok(target.clone());
     }
     let own = || Variables::own(Utf8Path::new("/"), line).ok()?.0.remove("releasever");
     let release = line.releasever.clone().or_else(own).unwrap_or_default();
-    release.parse().map_err(|source| LineError::Target { release, source })
-}
-
-fn read_installed(path: &Utf8Path) -> Result<Vec<Installed>, LineError> {
-    use std::io::Read as _;
-    let fail = |source| LineError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(fail)?;
-    file.take(INSTALLED_LEN_BYTES_MAX + 1).read_to_string(&mut text).map_err(fail)?;
-    if INSTALLED_LEN_BYTES_MAX < text.len() as u64 {
-        return Err(LineError::TooLong { path: path.to_owned() });
-    }
-    Ok(parse_installed(&text))
+    release.parse().map_err(|source| TargetError { release, source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_kubespray_asks_for_is_asked_from_the_repositories_of_all_lines() {
+        let (label, first) = line("target: el9, packages: [a], baseurl: 'https://m.example/one'");
+        let lines = vec![
+            (label, YumLine { from_all: true, ..first }),
+            line("target: el9, baseurl: 'https://m.example/two'"),
+        ];
+        let mut wishes = wishes(&lines, Utf8Path::new("/none")).0;
+        let Lines { wish, lines } = &mut wishes[0];
+        let sources = sources_of_all(wish, lines, Utf8Path::new("/w")).unwrap();
+        let from: Vec<_> = wish.asked.iter().map(|asked| asked.from.clone()).collect();
+        assert_eq!((sources.len(), from), (2, vec![None, Some([1].into())]));
+    }
 
     fn line(text: &str) -> (String, YumLine) {
         let line = serde_saphyr::from_str(&format!("{{arch: x86_64, {text}}}")).unwrap();

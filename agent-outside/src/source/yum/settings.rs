@@ -83,6 +83,12 @@ pub enum SettingsError {
         "the key {value:?} of repository {id} is not a file of this machine; fetch it and name it in `gpgKey`"
     )]
     Key { id: String, value: String },
+    #[error(
+        "repository {id} says sslverify=0, and no certificate is left unchecked here; delete that \
+         from its .repo file, and if its server's authority is not known to this machine, name it \
+         with sslcacert there or in the waybill"
+    )]
+    Unchecked { id: String },
 }
 
 /// What `$name` stands for.
@@ -238,10 +244,21 @@ pub fn own_sources(
         if meant && id != "main" {
             let mut source = section.source(&variables)?;
             outrank(&mut source, line, base);
+            if !section.is_on("sslverify", true) && source.tls.ca.is_none() && source.has_tls() {
+                return Err(SettingsError::Unchecked { id: source.id });
+            }
             sources.push(source);
         }
     }
     if sources.is_empty() { Err(SettingsError::NoSource) } else { Ok(sources) }
+}
+
+impl Source {
+    /// Whether something of it may come over TLS; the mirrors of a list may.
+    fn has_tls(&self) -> bool {
+        let Place::Roots(roots) = &self.place else { return true };
+        roots.iter().any(|root| root.scheme() == "https")
+    }
 }
 
 /// What a repository without an id is called: its host and path, so that two of one line's target

@@ -1,3 +1,5 @@
+use gapferry_proto::installed::List;
+
 use super::*;
 
 /// A tiny index: paragraphs from `name version | field: value | …`.
@@ -38,7 +40,7 @@ fn closed(lines: &[&str], named: &[&str]) -> Vec<String> {
 }
 
 fn installed(text: &str) -> Option<Installed> {
-    Some(Installed::parse(text).unwrap())
+    Some(Installed::of(&List::parse(text.as_bytes()).unwrap()).unwrap())
 }
 
 #[test]

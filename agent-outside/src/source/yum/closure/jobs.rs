@@ -4,6 +4,10 @@
 //! Out:  a [`Job`] for each thing to install.
 //! Pure.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use gapferry_proto::installed::{List, Package};
+
 use super::{Asked, Order};
 use crate::{
     source::yum::{
@@ -65,20 +69,17 @@ impl Job {
     }
 }
 
-/// Reads the output of `rpm -qa`; lines that are no package, such as keys, are passed over.
-pub fn parse_installed(text: &str) -> Vec<Installed> {
-    let read = |line: &str| {
-        let (rest, arch) = line.trim().rsplit_once('.')?;
-        let (rest, release) = rest.rsplit_once('-')?;
-        let (name, version) = rest.rsplit_once('-')?;
-        let word = |text: &str| !text.is_empty() && !text.contains([' ', '(', '/']);
-        (word(name) && word(arch)).then(|| Installed {
-            name: name.to_owned(),
-            evr: format!("{version}-{release}"),
-            arch: arch.to_owned(),
-        })
-    };
-    text.lines().filter_map(read).collect()
+/// What targets have; of a package that nodes have in several versions the lowest.
+pub fn installed_of(list: List) -> Vec<Installed> {
+    let mut lowest: BTreeMap<(String, String), String> = BTreeMap::new();
+    for Package { name, version: evr, architecture } in list.packages {
+        match lowest.entry((name, architecture.unwrap_or_default())) {
+            Entry::Vacant(place) => drop(place.insert(evr)),
+            Entry::Occupied(mut place) if is_lower(&evr, place.get()) => drop(place.insert(evr)),
+            Entry::Occupied(_) => {}
+        }
+    }
+    lowest.into_iter().map(|((name, arch), evr)| Installed { name, evr, arch }).collect()
 }
 
 /// What an entry of the `packages:` of a line asks for; nothing when nothing has that name.
@@ -253,8 +254,20 @@ fn is_newer(evr: &str, held: &str) -> bool {
     if held.contains(':') {
         return evr::compare(evr, held).is_gt();
     }
+    evr::compare(&without_epoch(evr), held).is_gt()
+}
+
+/// Whether one version of `rpm -qa` is below another. An epoch that only one has does not count.
+fn is_lower(evr: &str, other: &str) -> bool {
+    if evr.contains(':') == other.contains(':') {
+        return evr::compare(evr, other).is_lt();
+    }
+    evr::compare(&without_epoch(evr), &without_epoch(other)).is_lt()
+}
+
+fn without_epoch(evr: &str) -> String {
     let (_, version, release) = evr::split(evr);
-    evr::compare(&evr::join("", version, release), held).is_gt()
+    evr::join("", version, release)
 }
 
 /// What every target has before anything is installed.

@@ -1,3 +1,5 @@
+use gapferry_proto::installed::List;
+
 use super::{
     super::samples::{NO_ADVISORIES, NO_GROUPS, habits, universe, words},
     *,
@@ -368,9 +370,10 @@ fn updates_are_what_is_newer_than_what_targets_have() {
         ("d-1-1.x86_64", ""),
         ("e-5-1.x86_64", ""),
     ]);
-    let installed = parse_installed(
-        "a-1-1.x86_64\nb-1-1.x86_64\nd-1-1.x86_64\ngpg-pubkey-1-2.(none)\njunk\ne-6-1.x86_64\n\n",
-    );
+    // Two nodes, of which one has the newest `a`.
+    let text = "a-1-1.x86_64\nb-1-1.x86_64\nd-1-1.x86_64\ngpg-pubkey-1-2.(none)\ne-6-1.x86_64\n\n\
+                a-2-1.x86_64\nb-1:1-1.x86_64\n";
+    let installed = installed_of(List::parse(text.as_bytes()).unwrap());
     assert_eq!(installed.len(), 4);
     let mut advisories = Advisories::default();
     let fix = ("2-1".to_owned(), "A-1".to_owned());

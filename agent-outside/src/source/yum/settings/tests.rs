@@ -133,3 +133,26 @@ fn variables_without_a_value_stay() {
     let variables = Variables([("a".to_owned(), "1".to_owned())].into());
     assert_eq!(variables.expand("$a/${a}/$ab/${b}/$/$a"), "1/1/$ab/${b}/$/1");
 }
+
+#[test]
+fn a_repository_whose_certificate_shall_not_be_checked_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Utf8Path::from_path(folder.path()).unwrap();
+    std::fs::create_dir_all(root.join("etc/yum.repos.d")).unwrap();
+    let own = |settings: &str, extra: &str| {
+        let text = format!("[one]\n{settings}\n");
+        std::fs::write(root.join("etc/yum.repos.d/a.repo"), text).unwrap();
+        own_sources(root, &line(extra), root).map(|sources| sources.len())
+    };
+    let error = own("baseurl=https://m.example/d\nsslverify=0", "").unwrap_err();
+    assert!(matches!(&error, SettingsError::Unchecked { id } if id == "one"), "{error}");
+    let list = "mirrorlist=http://m.example/list\nsslverify = False";
+    assert!(own(list, "").is_err(), "its mirrors may be asked over TLS");
+    // An authority that is named is what counts, and plain HTTP has no certificate.
+    let named = "baseurl=https://m.example/d\nsslverify=0\nsslcacert=/ca.pem";
+    assert_eq!(own(named, "").unwrap(), 1);
+    let by_line = own("baseurl=https://m.example/d\nsslverify=0", ", sslcacert: ca.pem");
+    assert_eq!(by_line.unwrap(), 1);
+    assert_eq!(own("baseurl=http://m.example/d\nsslverify=0", "").unwrap(), 1);
+    assert_eq!(own("baseurl=https://m.example/d\nsslverify=1", "").unwrap(), 1);
+}

@@ -1,0 +1,97 @@
+//! `installed`: what the nodes of a target have, handed in by a person for the way out.
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use comfy_table::{Table, presets};
+use gapferry_common::{
+    cli::Global,
+    exit::{Ended, Exit},
+    limit::{self, LimitReader},
+};
+use gapferry_proto::{Target, limits};
+use serde_json::{Value, json};
+
+use crate::{
+    home::Home,
+    installed::{self, Kept},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct InstalledArgs {
+    /// The nodes that have it, as in /apt/TARGET/ or /yum/TARGET/; without it the lists that are kept
+    #[arg(requires = "files", conflicts_with = "forget")]
+    target: Option<Target>,
+    /// What `dpkg-query -W` or `rpm -qa` wrote on each node; - is stdin. Together they take the
+    /// place of what was known of the target
+    #[arg(value_name = "FILE")]
+    files: Vec<Utf8PathBuf>,
+    /// Drop the list of a target
+    #[arg(long, value_name = "TARGET")]
+    forget: Vec<Target>,
+}
+
+pub fn run(args: &InstalledArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    if let Some(target) = &args.target {
+        let outputs = args.files.iter().map(|path| Ok((path.clone(), read(path)?)));
+        let list = installed::join(&outputs.collect::<anyhow::Result<Vec<_>>>()?)?;
+        let _lock = home.lock()?;
+        installed::keep(home.root(), target, &list)?;
+    }
+    if !args.forget.is_empty() {
+        let _lock = home.lock()?;
+        for target in &args.forget {
+            if !installed::forget(home.root(), target)? {
+                global.say(format!("nothing was known of {target}"));
+            }
+        }
+    }
+    let kept = installed::all(home.root())?;
+    let document = json!({
+        "site": home.site(),
+        "installed": kept.iter().map(document).collect::<Vec<_>>(),
+    });
+    global.print(&document, || {
+        let mut text = table(&kept);
+        if args.target.is_some() {
+            text.push_str("\nThe next inventory brings it home.");
+        }
+        text
+    });
+    Ok(Exit::Done)
+}
+
+fn read(path: &Utf8Path) -> anyhow::Result<Vec<u8>> {
+    let max = limits::INSTALLED_LEN_BYTES_MAX;
+    let read = if path == "-" {
+        let mut bytes = vec![];
+        let mut bounded = LimitReader::new(io::stdin().lock(), max);
+        io::Read::read_to_end(&mut bounded, &mut bytes).map(|_| bytes)
+    } else {
+        limit::read_file(path, max)
+    };
+    Ok(read.map_err(|e| Ended::because(Exit::Usage, format!("cannot read {path}"), e))?)
+}
+
+/// A list in its one form has a line a package.
+fn packages(kept: &Kept) -> usize {
+    kept.bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+fn document(kept: &Kept) -> Value {
+    let mut value = serde_json::to_value(kept.named()).expect("it is plain JSON");
+    value["packages"] = packages(kept).into();
+    value
+}
+
+fn table(kept: &[Kept]) -> String {
+    if kept.is_empty() {
+        return "Nothing is known of what nodes have installed.".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["target", "packages"]);
+    for one in kept {
+        table.add_row([one.target.to_string(), packages(one).to_string()]);
+    }
+    table.to_string()
+}
