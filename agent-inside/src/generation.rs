@@ -23,8 +23,10 @@ pub enum StateError {
     OtherSnapshot { path: Utf8PathBuf },
     #[error("{path} has format {format}; it is of a newer agent, which is needed to read it")]
     Format { path: Utf8PathBuf, format: u32 },
-    #[error("generation {0} is not kept")]
+    #[error("generation {0} is not kept; `gapferry-inside generations` lists those that are")]
     NoGeneration(Sequence),
+    #[error("the list of generation {0} is gone; restore the home from its backup")]
+    ListGone(Sequence),
     #[error(transparent)]
     Durable(#[from] DurableError),
 }
@@ -189,6 +191,16 @@ impl State {
         }
         let decoded = Snapshot::decode(&bytes);
         decoded.map(Some).map_err(|source| StateError::Snapshot { path, source })
+    }
+
+    /// The list of a generation.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: it is gone or damaged.
+    pub fn list(&self, generation: &Generation) -> Result<Snapshot, StateError> {
+        let list = self.snapshot(generation.snapshot)?;
+        list.ok_or(StateError::ListGone(generation.sequence))
     }
 
     /// Where the documents of a generation lie.

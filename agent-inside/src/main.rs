@@ -3,6 +3,7 @@
 mod apply;
 mod carrier;
 mod cli;
+mod diff;
 mod generation;
 mod home;
 mod inbox;

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each of which loads, plans, acts and reports.
 
 mod ca;
+mod diff;
 mod generations;
 mod import;
 mod init;
@@ -73,6 +74,8 @@ enum Command {
     Status,
     /// List the generations that are kept
     Generations,
+    /// Show what differs between two generations: added, changed, removed
+    Diff(diff::DiffArgs),
     /// Serve an earlier generation again
     Rollback(rollback::RollbackArgs),
     /// Push the current generation into servers that the site has already
@@ -117,6 +120,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Wants(args) => wants::run(args, &home, global),
         Command::Status => status::run(&home, global),
         Command::Generations => generations::run(&home, global),
+        Command::Diff(args) => diff::run(args, &home, global),
         Command::Rollback(args) => rollback::run(args, &home, global),
         Command::Publish(args) => publish::run(args, &home, global),
         Command::Scrub(args) => scrub::run(args, &home, global),
