@@ -222,7 +222,12 @@ impl State {
     }
 }
 
-fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StateError> {
+/// Reads a document of the state; none when it is not there.
+///
+/// # Errors
+///
+/// [`StateError::Json`], [`StateError::Durable`].
+pub fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StateError> {
     let bytes = match std::fs::read(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(at("read", path))?,
@@ -231,7 +236,12 @@ fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StateErr
     parsed.map(Some).map_err(|source| StateError::Json { path: path.to_owned(), source })
 }
 
-fn write_json(path: &Utf8Path, value: &impl Serialize) -> Result<(), StateError> {
+/// Writes a document of the state.
+///
+/// # Errors
+///
+/// [`StateError::Durable`]: the one before, if any, is still there.
+pub fn write_json(path: &Utf8Path, value: &impl Serialize) -> Result<(), StateError> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("state is plain JSON");
     bytes.push(b'\n');
     Ok(durable::write(path, &bytes)?)

@@ -9,6 +9,7 @@ mod home;
 mod inbox;
 mod inventory;
 mod local;
+mod pins;
 mod publish;
 mod publish_to;
 mod schedule;

@@ -6,6 +6,7 @@ mod generations;
 mod import;
 mod init;
 mod inventory;
+mod pin;
 mod publish;
 mod rollback;
 mod scrub;
@@ -76,6 +77,8 @@ enum Command {
     Generations,
     /// Show what differs between two generations: added, changed, removed
     Diff(diff::DiffArgs),
+    /// Keep a generation from every sweep
+    Pin(pin::PinArgs),
     /// Serve an earlier generation again
     Rollback(rollback::RollbackArgs),
     /// Push the current generation into servers that the site has already
@@ -121,6 +124,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status => status::run(&home, global),
         Command::Generations => generations::run(&home, global),
         Command::Diff(args) => diff::run(args, &home, global),
+        Command::Pin(args) => pin::run(args, &home, global),
         Command::Rollback(args) => rollback::run(args, &home, global),
         Command::Publish(args) => publish::run(args, &home, global),
         Command::Scrub(args) => scrub::run(args, &home, global),

@@ -1,17 +1,19 @@
 //! `status`: what is served and trusted.
 
+use std::collections::BTreeSet;
+
 use gapferry_common::{
     cli::{Global, human_bytes},
     durable::at,
     exit::Exit,
 };
-use gapferry_proto::{Kind, KubesprayTree};
+use gapferry_proto::{Kind, KubesprayTree, Sequence};
 use serde_json::json;
 
 use crate::{
     generation::{State, StateError},
     home::Home,
-    wants,
+    pins, wants,
 };
 
 pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
@@ -34,6 +36,8 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     for blob in store.blobs() {
         bytes_stored += blob.map_err(at("list", store.root()))?.len_bytes;
     }
+    let generations = state.generations()?.iter().map(|kept| kept.sequence).collect();
+    let pinned = pins::read(home.root())?;
     let artifacts = snapshot.count_by_kind();
     let wants = wants::unmet(wants::read(home.root())?, &snapshot).len();
     let document = json!({
@@ -46,6 +50,8 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         "keyset": current.as_ref().map(|c| c.keyset_version),
         "artifacts": artifacts,
         "kubespray": kubespray,
+        "generations": generations,
+        "pinned": pinned,
         "bytes_stored": bytes_stored,
         "wants": wants,
         "trusted": home.publisher_card().is_file(),
@@ -62,14 +68,24 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         let rolled = if current.generation < current.sequence { ", rolled back" } else { "" };
         format!(
             "Site       {}\nServes     generation {}{rolled} (export {} was the last applied)\n\
-             Artifacts  {}\n{}Store      {}\nWants      {wants}",
+             Artifacts  {}\n{}Kept       {}\nStore      {}\nWants      {wants}",
             home.site(),
             current.generation,
             current.sequence,
             counts.join(", "),
             trees.concat(),
+            kept(&generations, &pinned),
             human_bytes(bytes_stored),
         )
     });
     Ok(Exit::Done)
+}
+
+/// `1 (pinned), 4, 5`.
+fn kept(generations: &BTreeSet<Sequence>, pinned: &BTreeSet<Sequence>) -> String {
+    let word = |sequence: &Sequence| match pinned.contains(sequence) {
+        true => format!("{sequence} (pinned)"),
+        false => sequence.to_string(),
+    };
+    generations.iter().map(word).collect::<Vec<_>>().join(", ")
 }
