@@ -222,6 +222,7 @@ impl Applier<'_> {
         let generation = Generation {
             sequence,
             snapshot: export.manifest.snapshot,
+            basis: export.manifest.basis,
             export: export.manifest.export.clone(),
             applied: self.now,
             artifacts: snapshot.entries().len() as u64,

@@ -3,6 +3,8 @@
 //! `state/current` is replaced by one rename. It holds the generation that is served and all
 //! that is trusted, so a switch and its trust are one commit.
 
+mod leave;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::durable::{self, DurableError, at};
 use gapferry_proto::{
@@ -10,6 +12,7 @@ use gapferry_proto::{
     snapshot::SnapshotError,
 };
 use jiff::Timestamp;
+pub use leave::{Hold, Leaving};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Why the state cannot be read. A fault: restore the home from its backup.
@@ -58,6 +61,9 @@ pub struct Current {
 pub struct Generation {
     pub sequence: Sequence,
     pub snapshot: SnapshotId,
+    /// What the export built on: the outside knew that this site holds it.
+    #[serde(default)]
+    pub basis: Option<SnapshotId>,
     pub export: ExportId,
     pub applied: Timestamp,
     pub artifacts: u64,
@@ -269,10 +275,26 @@ pub mod tests {
         }
     }
 
-    fn state() -> (tempfile::TempDir, State) {
+    pub fn state() -> (tempfile::TempDir, State) {
         let temp = tempfile::tempdir().unwrap();
         let state = State::of(Utf8Path::from_path(temp.path()).unwrap());
         (temp, state)
+    }
+
+    /// Keeps generation `sequence`, which holds `snapshot`.
+    pub fn kept(state: &State, sequence: u64, snapshot: &Snapshot) -> Generation {
+        let sequence = Sequence(sequence);
+        let generation = Generation {
+            sequence,
+            snapshot: snapshot.id(),
+            basis: None,
+            export: ExportId::new(sequence, &snapshot.id()),
+            applied: "2026-11-22T00:00:00Z".parse().unwrap(),
+            artifacts: snapshot.entries().len() as u64,
+            kubespray: vec![],
+        };
+        state.keep(&generation, snapshot).unwrap();
+        generation
     }
 
     #[test]
@@ -287,18 +309,8 @@ pub mod tests {
     fn generations_are_listed_newest_first_with_their_snapshots() {
         let (_temp, state) = state();
         let snapshot = Snapshot::default();
-        for sequence in [2, 10, 1].map(Sequence) {
-            let export = ExportId::new(sequence, &snapshot.id());
-            let applied = "2026-11-22T00:00:00Z".parse().unwrap();
-            let generation = Generation {
-                sequence,
-                snapshot: snapshot.id(),
-                export,
-                applied,
-                artifacts: 0,
-                kubespray: vec![],
-            };
-            state.keep(&generation, &snapshot).unwrap();
+        for sequence in [2, 10, 1] {
+            kept(&state, sequence, &snapshot);
         }
         assert_eq!(state.generations().unwrap(), [], "nothing was switched to yet");
         state.switch(&current(9)).unwrap();

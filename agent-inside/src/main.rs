@@ -16,6 +16,7 @@ mod schedule;
 mod serve;
 mod settings;
 mod site_ca;
+mod sweep;
 mod trust;
 mod users;
 mod verify;

@@ -25,6 +25,7 @@ mod secrets;
 mod serve_helm;
 mod serve_tls;
 mod serve_yum;
+mod sweep;
 mod upstream_faults;
 mod wants;
 mod world;

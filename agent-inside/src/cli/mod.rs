@@ -12,6 +12,7 @@ mod rollback;
 mod scrub;
 mod serve;
 mod status;
+mod sweep;
 mod trust;
 mod users;
 mod verify;
@@ -83,6 +84,8 @@ enum Command {
     Rollback(rollback::RollbackArgs),
     /// Push the current generation into servers that the site has already
     Publish(publish::PublishArgs),
+    /// Take the content of old generations out of the store
+    Sweep(sweep::SweepArgs),
     /// Read every blob again and name what is damaged
     Scrub(scrub::ScrubArgs),
 }
@@ -127,6 +130,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Pin(args) => pin::run(args, &home, global),
         Command::Rollback(args) => rollback::run(args, &home, global),
         Command::Publish(args) => publish::run(args, &home, global),
+        Command::Sweep(args) => sweep::run(args, &home, global),
         Command::Scrub(args) => scrub::run(args, &home, global),
     }
 }

@@ -36,8 +36,7 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     for blob in store.blobs() {
         bytes_stored += blob.map_err(at("list", store.root()))?.len_bytes;
     }
-    let generations = state.generations()?.iter().map(|kept| kept.sequence).collect();
-    let pinned = pins::read(home.root())?;
+    let (generations, pinned) = (state.sequences()?, pins::read(home.root())?);
     let artifacts = snapshot.count_by_kind();
     let wants = wants::unmet(wants::read(home.root())?, &snapshot).len();
     let document = json!({

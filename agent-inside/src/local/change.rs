@@ -44,7 +44,10 @@ impl Local {
             PutError::OtherBlob { .. } => LocalError::OtherDigest(*named),
             PutError::Durable(error) => error.into(),
         })?;
-        let _changing = self.changing();
+        let _changing = self.changing()?;
+        if !self.store.holds(&blob) {
+            return Err(LocalError::UploadUnknown); // a sweep came in between
+        }
         self.remember_alias(named, id)?;
         self.add_blob(place, user, blob, |new| arriving.settle(new))
     }
@@ -56,7 +59,7 @@ impl Local {
     /// [`LocalError`].
     pub fn mount(&self, place: &Place, user: &str, blob: BlobRef) -> Result<(), LocalError> {
         check_name(place)?;
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         self.store.touch(blob.id)?;
         self.add_blob(place, user, blob, |new| match new {
             Some(blob) => self.books.hold(place.at, blob),
@@ -122,7 +125,7 @@ impl Local {
             return Err(LocalError::OtherDigest(digest));
         }
         let manifest = manifest::read(bytes, content_type)?;
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let needs = self.needs(place, &manifest.needs)?;
         self.check_tags(place, &tags)?;
         let blob = self.store_manifest(place, id, bytes)?;
@@ -257,7 +260,7 @@ impl Local {
     ///
     /// [`LocalError::ManifestUnknown`].
     pub fn delete_tag(&self, place: &Place, tag: &str) -> Result<(), LocalError> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         self.remove_tag(place, tag)
     }
 
@@ -278,7 +281,7 @@ impl Local {
     ///
     /// [`LocalError::ManifestUnknown`].
     pub fn delete_manifest(&self, place: &Place, named: &Named) -> Result<(), LocalError> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let name = &place.repository;
         let held = self.held();
         let id = held.resolve(named).ok_or(LocalError::ManifestUnknown)?;
@@ -303,7 +306,7 @@ impl Local {
     ///
     /// [`LocalError::BlobUnknown`], [`LocalError::BlobNeeded`].
     pub fn delete_blob(&self, place: &Place, named: &Named) -> Result<(), LocalError> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let name = &place.repository;
         let held = self.held();
         let id = held.resolve(named).ok_or(LocalError::BlobUnknown)?;

@@ -13,7 +13,8 @@
 //! Blob, then its document, then the manifest that needs it, then the tag. Each is durable before
 //! the next begins, so a kill leaves at worst a blob that nothing names, which `sweep` removes.
 //! A blob that is put to use is touched first ([`Store::touch`]); a sweep takes none of the last
-//! hours, and so never one whose document is about to be written.
+//! hours, and so never one whose document is about to be written. Besides, a sweep deletes behind
+//! a [`Door`] that each change of documents goes through ([`sweep_door`]).
 
 mod aliases;
 mod books;
@@ -32,7 +33,7 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::durable::{self, DurableError};
 use gapferry_common::hashing::Sha512;
-use gapferry_common::lock::{HomeLock, LockError};
+use gapferry_common::lock::{Door, HomeLock, Inside, LockError};
 use gapferry_common::store::Store;
 use gapferry_proto::{BlobId, BlobRef, limits};
 use rand_core::{OsRng, RngCore};
@@ -50,6 +51,16 @@ use uploads::{Arriving, Uploads};
 /// Where the local space of a home lies.
 pub fn folder(home: &Utf8Path) -> Utf8PathBuf {
     home.join("state/local")
+}
+
+/// Changes of the documents go through this door together, a sweep of the store alone: what it
+/// reads of them there is true until it is done.
+///
+/// # Errors
+///
+/// [`LockError`].
+pub fn sweep_door(folder: &Utf8Path) -> Result<Door, LockError> {
+    Door::open(folder.join("sweep.lock"))
 }
 
 /// A digest by which registries name bytes.
@@ -116,6 +127,8 @@ pub enum LocalError {
     BlobNeeded,
     #[error(transparent)]
     Durable(DurableError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 /// Why the local space cannot be opened.
@@ -169,6 +182,7 @@ pub struct Local {
     uploads: Arc<Uploads>,
     /// Held while documents change, so that what one change looks at no other changes.
     changing: Mutex<()>,
+    door: Door,
     /// What stands on disk, for readers. Never locked while anything is written.
     held: RwLock<Held>,
     _only: HomeLock,
@@ -178,6 +192,12 @@ pub struct Local {
 struct Held {
     repositories: HashMap<String, Repository>,
     aliases: HashMap<Sha512, BlobId>,
+}
+
+/// One change of documents; in this order they are let go.
+struct Changing<'a> {
+    _door: Inside<'a>,
+    _only: MutexGuard<'a, ()>,
 }
 
 impl Held {
@@ -199,6 +219,7 @@ impl Local {
     pub fn open(root: Utf8PathBuf, store: Store, prefixes: Prefixes) -> Result<Self, OpenError> {
         durable::create_folders(&root)?;
         let only = HomeLock::take(&root)?;
+        let door = sweep_door(&root)?;
         store.clear_uploads()?;
         let places = Places::below(root);
         let found = places.read()?;
@@ -222,6 +243,7 @@ impl Local {
             books: Arc::new(books),
             uploads: Arc::default(),
             changing: Mutex::default(),
+            door,
             held: RwLock::new(held),
             _only: only,
         })
@@ -250,8 +272,9 @@ impl Local {
         self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn changing(&self) -> Result<Changing<'_>, LocalError> {
+        let only = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Changing { _door: self.door.together()?, _only: only })
     }
 
     /// The manifest of that digest, if the repository holds it.

@@ -20,7 +20,7 @@ use gapferry_proto::{Artifact, Digest, Facts, Kind, Sequence, Snapshot, limits};
 use super::helm::Charts;
 use super::oci::Repository;
 use super::yum::{self, Repositories};
-use crate::publish;
+use crate::{generation::Hold, publish};
 
 /// How many generations before the current one keep their apt and yum indexes reachable by hash,
 /// so that a client in the middle of an update still finds what the head it read lists.
@@ -44,6 +44,8 @@ pub struct Activation {
     pub current: Generation,
     /// Newest first, without the current one.
     pub kept: Vec<Generation>,
+    /// They keep every sweep from what is shown, as long as anybody shows it.
+    pub holds: Vec<Hold>,
 }
 
 /// Why an activation cannot be served.
@@ -123,6 +125,7 @@ pub struct Site {
     heads: HashMap<String, Bytes>,
     /// By `<target>/repodata/<name>`.
     pub(super) yum_heads: HashMap<String, Bytes>,
+    _holds: Vec<Hold>,
     asked: Mutex<HashSet<Want>>,
 }
 
@@ -133,7 +136,7 @@ impl Site {
     ///
     /// [`SiteError`] names the file that is missing or damaged.
     pub fn new(activation: Activation) -> Result<Self, SiteError> {
-        let Activation { number, heads, current, kept } = activation;
+        let Activation { number, heads, current, kept, holds } = activation;
         let mut views = vec![View::new(&current)?];
         for generation in &kept {
             views.push(View::new(generation)?);
@@ -147,6 +150,7 @@ impl Site {
             heads: read_heads(&heads, &current.snapshot)?,
             yum_heads: yum::heads(&heads, &current.snapshot)?,
             views,
+            _holds: holds,
             asked: Mutex::default(),
         })
     }
