@@ -222,6 +222,7 @@ impl Applier<'_> {
         let generation = Generation {
             sequence,
             snapshot: export.manifest.snapshot,
+            basis: export.manifest.basis,
             export: export.manifest.export.clone(),
             applied: self.now,
             artifacts: snapshot.entries().len() as u64,
@@ -269,8 +270,7 @@ impl Applier<'_> {
     /// [`StateError::NoGeneration`], or a fault; the generation before is still served.
     pub fn roll_to(&self, last: &Current, sequence: Sequence) -> Result<Current, ApplyError> {
         let generation = self.state.generation(sequence)?;
-        let snapshot = self.state.snapshot(generation.snapshot)?;
-        let snapshot = snapshot.ok_or(StateError::NoGeneration(sequence))?;
+        let snapshot = self.state.list(&generation)?;
         self.check_names(&snapshot)?;
         self.check_held(&snapshot)?;
         let documents = read_documents(&self.state.documents(sequence))?;

@@ -3,6 +3,8 @@
 //! `state/current` is replaced by one rename. It holds the generation that is served and all
 //! that is trusted, so a switch and its trust are one commit.
 
+mod leave;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::durable::{self, DurableError, at};
 use gapferry_proto::{
@@ -10,6 +12,7 @@ use gapferry_proto::{
     snapshot::SnapshotError,
 };
 use jiff::Timestamp;
+pub use leave::{Hold, Leaving};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Why the state cannot be read. A fault: restore the home from its backup.
@@ -23,8 +26,10 @@ pub enum StateError {
     OtherSnapshot { path: Utf8PathBuf },
     #[error("{path} has format {format}; it is of a newer agent, which is needed to read it")]
     Format { path: Utf8PathBuf, format: u32 },
-    #[error("generation {0} is not kept")]
+    #[error("generation {0} is not kept; `gapferry-inside generations` lists those that are")]
     NoGeneration(Sequence),
+    #[error("the list of generation {0} is gone; restore the home from its backup")]
+    ListGone(Sequence),
     #[error(transparent)]
     Durable(#[from] DurableError),
 }
@@ -56,6 +61,9 @@ pub struct Current {
 pub struct Generation {
     pub sequence: Sequence,
     pub snapshot: SnapshotId,
+    /// What the export built on: the outside knew that this site holds it.
+    #[serde(default)]
+    pub basis: Option<SnapshotId>,
     pub export: ExportId,
     pub applied: Timestamp,
     pub artifacts: u64,
@@ -191,6 +199,16 @@ impl State {
         decoded.map(Some).map_err(|source| StateError::Snapshot { path, source })
     }
 
+    /// The list of a generation.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]: it is gone or damaged.
+    pub fn list(&self, generation: &Generation) -> Result<Snapshot, StateError> {
+        let list = self.snapshot(generation.snapshot)?;
+        list.ok_or(StateError::ListGone(generation.sequence))
+    }
+
     /// Where the documents of a generation lie.
     pub fn documents(&self, sequence: Sequence) -> Utf8PathBuf {
         self.root.join(format!("trees/{:06}", sequence.0))
@@ -210,7 +228,12 @@ impl State {
     }
 }
 
-fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StateError> {
+/// Reads a document of the state; none when it is not there.
+///
+/// # Errors
+///
+/// [`StateError::Json`], [`StateError::Durable`].
+pub fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StateError> {
     let bytes = match std::fs::read(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(at("read", path))?,
@@ -219,7 +242,12 @@ fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StateErr
     parsed.map(Some).map_err(|source| StateError::Json { path: path.to_owned(), source })
 }
 
-fn write_json(path: &Utf8Path, value: &impl Serialize) -> Result<(), StateError> {
+/// Writes a document of the state.
+///
+/// # Errors
+///
+/// [`StateError::Durable`]: the one before, if any, is still there.
+pub fn write_json(path: &Utf8Path, value: &impl Serialize) -> Result<(), StateError> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("state is plain JSON");
     bytes.push(b'\n');
     Ok(durable::write(path, &bytes)?)
@@ -247,10 +275,26 @@ pub mod tests {
         }
     }
 
-    fn state() -> (tempfile::TempDir, State) {
+    pub fn state() -> (tempfile::TempDir, State) {
         let temp = tempfile::tempdir().unwrap();
         let state = State::of(Utf8Path::from_path(temp.path()).unwrap());
         (temp, state)
+    }
+
+    /// Keeps generation `sequence`, which holds `snapshot`.
+    pub fn kept(state: &State, sequence: u64, snapshot: &Snapshot) -> Generation {
+        let sequence = Sequence(sequence);
+        let generation = Generation {
+            sequence,
+            snapshot: snapshot.id(),
+            basis: None,
+            export: ExportId::new(sequence, &snapshot.id()),
+            applied: "2026-11-22T00:00:00Z".parse().unwrap(),
+            artifacts: snapshot.entries().len() as u64,
+            kubespray: vec![],
+        };
+        state.keep(&generation, snapshot).unwrap();
+        generation
     }
 
     #[test]
@@ -265,18 +309,8 @@ pub mod tests {
     fn generations_are_listed_newest_first_with_their_snapshots() {
         let (_temp, state) = state();
         let snapshot = Snapshot::default();
-        for sequence in [2, 10, 1].map(Sequence) {
-            let export = ExportId::new(sequence, &snapshot.id());
-            let applied = "2026-11-22T00:00:00Z".parse().unwrap();
-            let generation = Generation {
-                sequence,
-                snapshot: snapshot.id(),
-                export,
-                applied,
-                artifacts: 0,
-                kubespray: vec![],
-            };
-            state.keep(&generation, &snapshot).unwrap();
+        for sequence in [2, 10, 1] {
+            kept(&state, sequence, &snapshot);
         }
         assert_eq!(state.generations().unwrap(), [], "nothing was switched to yet");
         state.switch(&current(9)).unwrap();

@@ -1,5 +1,7 @@
 //! The home of the inside agent: which file lies where, and its configuration.
 
+use std::num::NonZeroU32;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::{
     config::{self, ConfigError},
@@ -38,6 +40,9 @@ pub struct Config {
     /// Most bytes of scratch space, for the plain streams of the blobs that are rebuilt.
     #[serde(default = "scratch_bytes")]
     pub scratch_bytes: u64,
+    /// How many of the newest generations a sweep leaves.
+    #[serde(default = "keep")]
+    pub keep: NonZeroU32,
     /// What users may push; nothing when left out.
     #[serde(default)]
     pub push: Push,
@@ -53,6 +58,11 @@ pub struct Push {
 /// 32 GiB: the plain streams of the largest images, twice.
 const fn scratch_bytes() -> u64 {
     32 << 30
+}
+
+/// The one that is served, and two to go back to.
+const fn keep() -> NonZeroU32 {
+    NonZeroU32::new(3).expect("it is not zero")
 }
 
 /// An initialised home.
@@ -137,6 +147,11 @@ impl Home {
     /// Most bytes of scratch space.
     pub const fn scratch_bytes(&self) -> u64 {
         self.config.scratch_bytes
+    }
+
+    /// How many of the newest generations a sweep leaves.
+    pub const fn keep(&self) -> NonZeroU32 {
+        self.config.keep
     }
 
     /// The names that may be pushed to.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::{
     durable::{self, DurableError},
     peel,
@@ -84,6 +84,11 @@ pub fn write_failed(home: &Utf8Path, failed: &[Failed]) -> Result<(), DurableErr
 pub fn read_failed(home: &Utf8Path) -> Vec<Failed> {
     let bytes = std::fs::read(home.join(FAILED)).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// Where the number of the last inventory stands; there is no such file before the first.
+pub fn count_path(home: &Utf8Path) -> Utf8PathBuf {
+    home.join("state/inventories")
 }
 
 const FAILED: &str = "state/failed.json";

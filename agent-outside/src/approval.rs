@@ -12,29 +12,11 @@ pub mod spdx;
 mod tests;
 pub mod text;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use gapferry_proto::{
-    Artifact, BlobRef, Digest, Facts, Kind,
-    artifact::{Evidence, Method},
-};
+pub use gapferry_common::change::Change;
+use gapferry_proto::{Artifact, BlobRef, Digest, Facts, Kind, artifact::Method};
 use serde::Serialize;
-
-/// What becomes of an artifact.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Change {
-    /// Its name is new.
-    Added,
-    /// Its name is known; its bytes, what is known of it, where it comes from or who vouches for
-    /// it is other than before.
-    Changed,
-    Removed,
-    Kept,
-}
 
 /// All rows, sorted by kind and name, and their sums.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -123,13 +105,7 @@ impl Row {
         licence: impl Fn(&Artifact) -> Option<String>,
     ) -> Option<Self> {
         let artifact = new.or(old)?;
-        let differs = old.zip(new).map(|(old, new)| differences(old, new)).unwrap_or_default();
-        let change = match (old, new) {
-            (None, _) => Change::Added,
-            (_, None) => Change::Removed,
-            _ if differs.is_empty() => Change::Kept,
-            _ => Change::Changed,
-        };
+        let (change, differs) = Change::of(old, new)?;
         let (package, version, file_name) = title(artifact);
         let digest = artifact.blobs.first().map(|blob| blob.id.digest());
         let before = old.and_then(|old| old.blobs.first()).map(|blob| blob.id.digest());
@@ -189,22 +165,6 @@ const fn method_word(method: Method) -> &'static str {
     }
 }
 
-/// Reasons do not count: another line may want the same thing.
-fn differences(old: &Artifact, new: &Artifact) -> Vec<&'static str> {
-    let parts = [
-        ("bytes", old.blobs != new.blobs),
-        ("facts", old.facts != new.facts),
-        ("origin", old.origin != new.origin),
-        ("evidence", !is_same_evidence(&old.evidence, &new.evidence)),
-    ];
-    parts.into_iter().filter_map(|(word, is_other)| is_other.then_some(word)).collect()
-}
-
-/// The digest stands among the bytes already, and a line of the waybill may have moved.
-fn is_same_evidence(old: &Evidence, new: &Evidence) -> bool {
-    old.method == new.method && (old.method == Method::Waybill || old.by == new.by)
-}
-
 /// What upstream calls it, its version, and where its file's name stands.
 fn title(artifact: &Artifact) -> (String, Option<String>, String) {
     match &artifact.facts {
@@ -239,22 +199,4 @@ fn title(artifact: &Artifact) -> (String, Option<String>, String) {
 fn len_bytes(blobs: &[BlobRef]) -> u64 {
     let once: BTreeSet<&BlobRef> = blobs.iter().collect();
     once.into_iter().fold(0, |sum, blob| sum.saturating_add(blob.len_bytes))
-}
-
-impl Change {
-    /// The word for it in documents.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Changed => "changed",
-            Self::Removed => "removed",
-            Self::Kept => "kept",
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
-    }
 }

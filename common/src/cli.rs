@@ -1,6 +1,10 @@
 //! What both agents' command lines share: global options, output, and how a run ends.
 
-use std::{fmt::Display, io::Write, process::ExitCode};
+use std::{
+    fmt::{Display, Write as _},
+    io::Write,
+    process::ExitCode,
+};
 
 use camino::Utf8PathBuf;
 use serde::Serialize;
@@ -121,9 +125,35 @@ pub fn human_bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{scaled:.1} {}", UNITS[unit]) }
 }
 
+/// Text of unknown making, for a terminal: control characters, and those that hide or turn text,
+/// as `\u{1b}`.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_hidden(c) {
+            write!(plain, "{}", c.escape_unicode()).expect("writing to a String does not fail");
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Unicode's directional marks, zero-width characters and line separators.
+const fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 #[cfg(test)]
 mod tests {
-    use super::human_bytes;
+    use super::{human_bytes, plain};
+
+    #[test]
+    fn nothing_moves_the_cursor_or_turns_the_text() {
+        let hostile = "a\u{1b}[2Jb\rc\u{202e}d\u{200b}é";
+        assert_eq!(plain(hostile), "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\\u{200b}é");
+    }
 
     #[test]
     fn bytes_are_written_as_people_read_them() {

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod budget;
 pub mod challenge;
+pub mod change;
 pub mod cli;
 pub mod config;
 pub mod cut;

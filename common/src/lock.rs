@@ -1,4 +1,5 @@
-//! One writer a home: a lock that ends with its process, however that ends.
+//! One writer a home, and doors between processes: locks that end with their process, however that
+//! ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 
@@ -35,6 +36,63 @@ impl HomeLock {
     }
 }
 
+/// A door that some go through together, or one alone.
+#[derive(Debug)]
+pub struct Door {
+    file: File,
+    path: Utf8PathBuf,
+}
+
+/// Is in the door until it is dropped.
+#[derive(Debug)]
+pub struct Inside<'a>(&'a File);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        // An error leaves it locked until the file is closed.
+        let _closed = self.0.unlock();
+    }
+}
+
+impl Door {
+    /// Opens the file that stands for a door; its folder exists.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Io`].
+    pub fn open(path: Utf8PathBuf) -> Result<Self, LockError> {
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        match opened {
+            Ok(file) => Ok(Self { file, path }),
+            Err(source) => Err(LockError::Io { path, source }),
+        }
+    }
+
+    /// Waits until nobody is alone in it. One at a time for each opened door.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Io`].
+    pub fn together(&self) -> Result<Inside<'_>, LockError> {
+        self.file.lock_shared().map_err(|source| self.failed(source))?;
+        Ok(Inside(&self.file))
+    }
+
+    /// Waits until nobody else is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Io`].
+    pub fn alone(&self) -> Result<Inside<'_>, LockError> {
+        self.file.lock().map_err(|source| self.failed(source))?;
+        Ok(Inside(&self.file))
+    }
+
+    fn failed(&self, source: std::io::Error) -> LockError {
+        LockError::Io { path: self.path.clone(), source }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +105,17 @@ mod tests {
         assert!(matches!(HomeLock::take(home), Err(LockError::Held(_))));
         drop(first);
         assert!(HomeLock::take(home).is_ok());
+    }
+
+    #[test]
+    fn many_go_through_a_door_together_and_one_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(temp.path()).unwrap().join("door");
+        let [first, second, third] = [(); 3].map(|()| Door::open(path.clone()).unwrap());
+        let together = (first.together().unwrap(), second.together().unwrap());
+        assert!(matches!(third.file.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(together);
+        let _alone = third.alone().unwrap();
+        assert!(matches!(first.file.try_lock_shared(), Err(TryLockError::WouldBlock)));
     }
 }

@@ -264,3 +264,8 @@ pub const PUSHED_MANIFEST_DEPTH_MAX: usize = 64;
 /// What a pushed blob, manifest or tag is counted for beside its bytes: 4 KiB, a block of the disk
 /// for its document. So empty blobs without end fill no disk.
 pub const PUSHED_DOCUMENT_LEN_BYTES: u64 = 4 << 10;
+
+/// How long a blob that nothing needs is spared by a sweep after it was last written or put to
+/// use, in seconds: 6 hours. A push may wait an hour between its bytes and its end, and an import
+/// that was killed finds what it has made.
+pub const SWEEP_SPARES_SECONDS: u64 = 6 * 60 * 60;

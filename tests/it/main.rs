@@ -33,6 +33,7 @@ mod serve_signed;
 mod serve_tls;
 mod serve_yum;
 mod serve_zypper;
+mod sweep;
 mod switches;
 mod upstream_faults;
 mod wants;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Runs a command with ever later power cuts until it comes to its end by itself.
-fn cut_until_done(agent: &Agent, args: &[&str]) -> u32 {
+pub fn cut_until_done(agent: &Agent, args: &[&str]) -> u32 {
     let args = [args, &["-o", "json"]].concat();
     let mut cuts = 0;
     for attempt in 0_u64.. {

@@ -47,7 +47,7 @@ pub struct Outside {
 }
 
 /// The agent on the admin node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Inside {
     pub agent: Agent,
     pub site: String,

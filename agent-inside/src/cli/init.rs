@@ -79,6 +79,7 @@ fn config(site: &SiteName) -> String {
         "# gapferry-inside. Unknown keys are errors.\nsite = \"{site}\"\n\n\
          # Where `serve` listens: one address, or a table [listen] with main, registry and\n\
          # kubespray_offline. docs/SERVING.md says all of it.\n# listen = \"0.0.0.0:8080\"\n\n\
+         # How many of the newest generations `sweep` leaves.\n# keep = 3\n\n\
          # TLS: \"off\", \"site-ca\" (a CA of this site's own) or \"files\" (cert and key).\n\
          # [tls]\n# mode = \"site-ca\"\n# names = [\"admin.lan\", \"10.0.0.5\"]\n\n\
          # Who may read what; `gapferry-inside users add NAME` makes users.\n\

@@ -104,7 +104,7 @@ fn take(home: &Home, lists: &[Kept]) -> anyhow::Result<Inventory> {
 
 /// Counts up, durably, before the inventory is given out.
 fn next_number(home: &Utf8Path) -> anyhow::Result<u64> {
-    let path = home.join("state/inventories");
+    let path = inventory::count_path(home);
     let last = match std::fs::read_to_string(&path) {
         Ok(text) => text.trim().parse()?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0_u64,

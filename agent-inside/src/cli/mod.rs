@@ -1,16 +1,19 @@
 //! The command line: one file a subcommand, each of which loads, plans, acts and reports.
 
 mod ca;
+mod diff;
 mod generations;
 mod import;
 mod init;
 mod installed;
 mod inventory;
+mod pin;
 mod publish;
 mod rollback;
 mod scrub;
 mod serve;
 mod status;
+mod sweep;
 mod trust;
 mod users;
 mod verify;
@@ -77,10 +80,16 @@ enum Command {
     Status,
     /// List the generations that are kept
     Generations,
+    /// Show what differs between two generations: added, changed, removed
+    Diff(diff::DiffArgs),
+    /// Keep a generation from every sweep
+    Pin(pin::PinArgs),
     /// Serve an earlier generation again
     Rollback(rollback::RollbackArgs),
     /// Push the current generation into servers that the site has already
     Publish(publish::PublishArgs),
+    /// Take the content of old generations out of the store
+    Sweep(sweep::SweepArgs),
     /// Read every blob again and name what is damaged
     Scrub(scrub::ScrubArgs),
 }
@@ -122,8 +131,11 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Installed(args) => installed::run(args, &home, global),
         Command::Status => status::run(&home, global),
         Command::Generations => generations::run(&home, global),
+        Command::Diff(args) => diff::run(args, &home, global),
+        Command::Pin(args) => pin::run(args, &home, global),
         Command::Rollback(args) => rollback::run(args, &home, global),
         Command::Publish(args) => publish::run(args, &home, global),
+        Command::Sweep(args) => sweep::run(args, &home, global),
         Command::Scrub(args) => scrub::run(args, &home, global),
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::import::repository_key,
-    generation::{Current, Generation, State, StateError},
+    generation::{Current, Generation, Hold, State},
     home::Home,
     publish::{
         Held as _, pypi,
@@ -78,7 +78,9 @@ pub fn run(args: &PublishArgs, home: &Home, global: &Global) -> anyhow::Result<E
     };
     let store = home.store()?;
     let key = repository_key(home)?.public_armoured()?;
-    let edition = edition(&state, &store, &current, key)?;
+    // A sweep waits for the end of this.
+    let holds = state.hold_all()?;
+    let edition = edition(&state, &store, &current, &holds, key)?;
     let audit = Audit::of(home.root());
     if !how.dry_run {
         let facts = json!({"to": to.shown(), "sequence": edition.sequence});
@@ -120,10 +122,11 @@ fn edition(
     state: &State,
     store: &Store,
     current: &Current,
+    held: &[(Generation, Hold)],
     key: String,
 ) -> anyhow::Result<Edition> {
-    let others = state.generations()?.into_iter().filter(|g| g.sequence != current.generation);
-    let kept = others.map(|generation| shown(state, &generation)).collect::<Result<_, _>>()?;
+    let others = held.iter().filter(|(g, _)| g.sequence != current.generation);
+    let kept = others.map(|(generation, _)| shown(state, generation)).collect::<Result<_, _>>()?;
     let mut now = shown(state, &state.generation(current.generation)?)?;
     now.documents.extend(wheel_metadata(&now.snapshot, store)?);
     let is_signed =
@@ -152,8 +155,7 @@ fn edition(
 
 fn shown(state: &State, generation: &Generation) -> anyhow::Result<Shown> {
     let sequence = generation.sequence;
-    let snapshot = state.snapshot(generation.snapshot)?;
-    let snapshot = snapshot.ok_or(StateError::NoGeneration(sequence))?;
+    let snapshot = state.list(generation)?;
     let documents = publish_to::read_documents(&state.documents(sequence))?;
     Ok(Shown { snapshot, documents })
 }

@@ -1,7 +1,7 @@
 //! `serve`: everything over HTTP, with TLS or without; follows the switch, the users and the
 //! certificate.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use gapferry_common::{
@@ -205,8 +205,15 @@ struct Followed {
     prefixes: Prefixes,
 }
 
+/// What a server shows: what is current, and the generations that are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Shown {
+    current: Current,
+    kept: BTreeSet<Sequence>,
+}
+
 impl Followed {
-    fn look(&self, shown: Option<&Current>) -> anyhow::Result<Option<Current>> {
+    fn look(&self, shown: Option<&Shown>) -> anyhow::Result<Option<Shown>> {
         self.auth.reload();
         if let Some(tls) = &self.tls {
             tls.reload();
@@ -215,8 +222,8 @@ impl Followed {
     }
 }
 
-/// Looks for a switch for as long as the process lives.
-async fn follow(followed: Followed, mut shown: Option<Current>) {
+/// Looks for a switch and for sweeps for as long as the process lives.
+async fn follow(followed: Followed, mut shown: Option<Shown>) {
     let mut failed = String::new();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -224,7 +231,7 @@ async fn follow(followed: Followed, mut shown: Option<Current>) {
         let (followed, last) = (followed.clone(), shown.clone());
         let looked = tokio::task::spawn_blocking(move || followed.look(last.as_ref())).await;
         match looked {
-            Ok(Ok(current)) => (shown, failed) = (current, String::new()),
+            Ok(Ok(now)) => (shown, failed) = (now, String::new()),
             Ok(Err(error)) if format!("{error:#}") == failed => {} // said before
             Ok(Err(error)) => {
                 failed = format!("{error:#}");
@@ -235,37 +242,45 @@ async fn follow(followed: Followed, mut shown: Option<Current>) {
     }
 }
 
-/// Shows the current generation unless it is shown already; what is shown now.
+/// Shows the current generation and those that are kept, unless they are shown already; what is
+/// shown now. A generation that a sweep took out of the list is let go by this.
 fn show(
     app: &App,
     state: &State,
     prefixes: &Prefixes,
-    shown: Option<&Current>,
-) -> anyhow::Result<Option<Current>> {
-    let current = state.current()?;
-    if let Some(current) = current.as_ref().filter(|current| Some(*current) != shown) {
-        let activation = activation(state, current)?;
-        // An import looks at the prefixes when it begins; they may be others by now.
-        check_overlap(prefixes, activation.current.sequence, &activation.current.snapshot)?;
-        app.switch(Site::new(activation)?);
-        tracing::info!(generation = %current.generation, "switched");
+    shown: Option<&Shown>,
+) -> anyhow::Result<Option<Shown>> {
+    let Some(current) = state.current()? else { return Ok(None) };
+    let now = Shown { current, kept: state.sequences()? };
+    if shown == Some(&now) {
+        return Ok(Some(now));
     }
-    Ok(current)
+    let activation = activation(state, &now.current)?;
+    // An import looks at the prefixes when it begins; they may be others by now.
+    check_overlap(prefixes, activation.current.sequence, &activation.current.snapshot)?;
+    app.switch(Site::new(activation)?);
+    let kept: Vec<u64> = now.kept.iter().map(|sequence| sequence.0).collect();
+    tracing::info!(generation = %now.current.generation, ?kept, "switched");
+    Ok(Some(now))
 }
 
 fn activation(state: &State, current: &Current) -> Result<Activation, StateError> {
-    let load = |generation: crate::generation::Generation| {
-        let snapshot = state.snapshot(generation.snapshot)?;
-        let sequence = generation.sequence;
-        let snapshot = snapshot.ok_or(StateError::NoGeneration(sequence))?;
-        Ok::<_, StateError>(Generation { sequence, snapshot, documents: state.documents(sequence) })
-    };
-    let others = state.generations()?.into_iter().filter(|g| g.sequence != current.generation);
+    let (mut now, mut kept, mut holds) = (None, vec![], vec![]);
+    for (generation, hold) in state.hold_all()? {
+        let (sequence, snapshot) = (generation.sequence, state.list(&generation)?);
+        let shown = Generation { sequence, snapshot, documents: state.documents(sequence) };
+        holds.push(hold);
+        match sequence == current.generation {
+            true => now = Some(shown),
+            false => kept.push(shown),
+        }
+    }
     Ok(Activation {
         number: current.activation,
         heads: state.heads(current.activation),
-        current: load(state.generation(current.generation)?)?,
-        kept: others.map(load).collect::<Result<_, _>>()?,
+        current: now.ok_or(StateError::NoGeneration(current.generation))?,
+        kept,
+        holds,
     })
 }
 

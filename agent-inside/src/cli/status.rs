@@ -7,7 +7,7 @@ use gapferry_common::{
     durable::at,
     exit::Exit,
 };
-use gapferry_proto::{Facts, Kind, KubesprayTree, Snapshot};
+use gapferry_proto::{Facts, Kind, KubesprayTree, Sequence, Snapshot};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::{
     home::Home,
     last_import::{self, LastImport},
     local::{self, Usage},
-    wants,
+    pins, wants,
 };
 
 /// What stands below `/yum/` for one target.
@@ -47,6 +47,7 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     for blob in store.blobs() {
         bytes_stored += blob.map_err(at("list", store.root()))?.len_bytes;
     }
+    let (generations, pinned) = (state.sequences()?, pins::read(home.root())?);
     let artifacts = snapshot.count_by_kind();
     let wants = wants::unmet(wants::read(home.root())?, &snapshot).len();
     let last_import = last_import::read(home.root());
@@ -62,6 +63,8 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         "keyset": current.as_ref().map(|c| c.keyset_version),
         "artifacts": artifacts,
         "kubespray": kubespray,
+        "generations": generations,
+        "pinned": pinned,
         "bytes_stored": bytes_stored,
         "wants": wants,
         "yum": yum,
@@ -84,13 +87,14 @@ pub fn run(home: &Home, global: &Global) -> anyhow::Result<Exit> {
         let rolled = if current.generation < current.sequence { ", rolled back" } else { "" };
         format!(
             "Site       {}\nServes     generation {}{rolled} (export {} was the last applied)\n\
-             Artifacts  {}\n{}{}Store      {}\nWants      {wants}{open}",
+             Artifacts  {}\n{}{}Kept       {}\nStore      {}\nWants      {wants}{open}",
             home.site(),
             current.generation,
             current.sequence,
             counts.join(", "),
             trees.concat(),
             trees_text(&yum, &charts, &pushed),
+            kept(&generations, &pinned),
             human_bytes(bytes_stored),
         )
     });
@@ -143,4 +147,13 @@ fn trees_text(
         )
     });
     yum.chain(charts).chain(pushed).collect()
+}
+
+/// `1 (pinned), 4, 5`.
+fn kept(generations: &BTreeSet<Sequence>, pinned: &BTreeSet<Sequence>) -> String {
+    let word = |sequence: &Sequence| match pinned.contains(sequence) {
+        true => format!("{sequence} (pinned)"),
+        false => sequence.to_string(),
+    };
+    generations.iter().map(word).collect::<Vec<_>>().join(", ")
 }

@@ -45,7 +45,10 @@ impl Local {
             PutError::OtherBlob { .. } => LocalError::OtherDigest(*named),
             PutError::Durable(error) => error.into(),
         })?;
-        let _changing = self.changing();
+        let _changing = self.changing()?;
+        if !self.store.holds(&blob) {
+            return Err(LocalError::UploadUnknown); // a sweep came in between
+        }
         self.remember_alias(named, id)?;
         self.add_blob(place, user, blob, |new| arriving.settle(new))
     }
@@ -57,7 +60,7 @@ impl Local {
     /// [`LocalError`].
     pub fn mount(&self, place: &Place, user: &str, blob: BlobRef) -> Result<(), LocalError> {
         check_name(place)?;
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         self.store.touch(blob.id)?;
         self.add_blob(place, user, blob, |new| match new {
             Some(blob) => self.books.hold(place.at, blob),
@@ -123,7 +126,7 @@ impl Local {
             return Err(LocalError::OtherDigest(digest));
         }
         let manifest = manifest::read(bytes, content_type)?;
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let needs = self.needs(place, &manifest.needs)?;
         self.check_tags(place, &tags)?;
         let facts = json!({
@@ -267,7 +270,7 @@ impl Local {
     ///
     /// [`LocalError::ManifestUnknown`].
     pub fn delete_tag(&self, place: &Place, user: &str, tag: &str) -> Result<(), LocalError> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         if !self
             .held()
             .repositories
@@ -312,7 +315,7 @@ impl Local {
         user: &str,
         named: &Named,
     ) -> Result<(), LocalError> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let name = &place.repository;
         let held = self.held();
         let id = held.resolve(named).ok_or(LocalError::ManifestUnknown)?;
@@ -339,7 +342,7 @@ impl Local {
     ///
     /// [`LocalError::BlobUnknown`], [`LocalError::BlobNeeded`].
     pub fn delete_blob(&self, place: &Place, user: &str, named: &Named) -> Result<(), LocalError> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let name = &place.repository;
         let held = self.held();
         let id = held.resolve(named).ok_or(LocalError::BlobUnknown)?;

@@ -13,7 +13,8 @@
 //! Blob, then its document, then the manifest that needs it, then the tag. Each is durable before
 //! the next begins, so a kill leaves at worst a blob that nothing names, which `sweep` removes.
 //! A blob that is put to use is touched first ([`Store::touch`]); a sweep takes none of the last
-//! hours, and so never one whose document is about to be written.
+//! hours, and so never one whose document is about to be written. Besides, a sweep deletes behind
+//! a [`Door`] that each change of documents goes through ([`sweep_door`]).
 
 mod aliases;
 mod books;
@@ -34,7 +35,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::audit::Audit;
 use gapferry_common::durable::{self, DurableError};
 use gapferry_common::hashing::Sha512;
-use gapferry_common::lock::{HomeLock, LockError};
+use gapferry_common::lock::{Door, HomeLock, Inside, LockError};
 use gapferry_common::store::Store;
 use gapferry_proto::{BlobId, BlobRef, limits};
 use rand_core::{OsRng, RngCore};
@@ -53,6 +54,16 @@ pub use usage::{Usage, usage};
 /// Where the local space of a home lies.
 pub fn folder(home: &Utf8Path) -> Utf8PathBuf {
     home.join("state/local")
+}
+
+/// Changes of the documents go through this door together, a sweep of the store alone: what it
+/// reads of them there is true until it is done.
+///
+/// # Errors
+///
+/// [`LockError`].
+pub fn sweep_door(folder: &Utf8Path) -> Result<Door, LockError> {
+    Door::open(folder.join("sweep.lock"))
 }
 
 /// A digest by which registries name bytes.
@@ -119,6 +130,8 @@ pub enum LocalError {
     BlobNeeded,
     #[error(transparent)]
     Durable(DurableError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 /// Why the local space cannot be opened.
@@ -174,6 +187,7 @@ pub struct Local {
     changing: Mutex<()>,
     /// Who pushed and who deleted, written before it is done and after.
     audit: Audit,
+    door: Door,
     /// What stands on disk, for readers. Never locked while anything is written.
     held: RwLock<Held>,
     _only: HomeLock,
@@ -183,6 +197,12 @@ pub struct Local {
 struct Held {
     repositories: HashMap<String, Repository>,
     aliases: HashMap<Sha512, BlobId>,
+}
+
+/// One change of documents; in this order they are let go.
+struct Changing<'a> {
+    _door: Inside<'a>,
+    _only: MutexGuard<'a, ()>,
 }
 
 impl Held {
@@ -204,6 +224,7 @@ impl Local {
         let (root, audit) = (folder(home), Audit::of(home));
         durable::create_folders(&root)?;
         let only = HomeLock::take(&root)?;
+        let door = sweep_door(&root)?;
         store.clear_uploads()?;
         let places = Places::below(root);
         let found = places.read()?;
@@ -228,6 +249,7 @@ impl Local {
             uploads: Arc::default(),
             changing: Mutex::default(),
             audit,
+            door,
             held: RwLock::new(held),
             _only: only,
         })
@@ -261,8 +283,9 @@ impl Local {
         self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn changing(&self) -> Result<Changing<'_>, LocalError> {
+        let only = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Changing { _door: self.door.together()?, _only: only })
     }
 
     /// The manifest of that digest, if the repository holds it.

@@ -132,7 +132,9 @@ mod tests {
         let snapshot = Snapshot::default();
         let current = Generation { sequence: Sequence(1), snapshot, documents: "none".into() };
         let heads = "none".into();
-        Arc::new(Site::new(Activation { number, heads, current, kept: vec![] }).unwrap())
+        Arc::new(
+            Site::new(Activation { number, heads, current, kept: vec![], holds: vec![] }).unwrap(),
+        )
     }
 
     fn address(last: u8) -> IpAddr {

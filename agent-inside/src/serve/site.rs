@@ -22,7 +22,7 @@ use gapferry_proto::{Artifact, Digest, Facts, Kind, Sequence, Snapshot, limits};
 use super::helm::Charts;
 use super::oci::Repository;
 use super::yum::{self, Repositories};
-use crate::publish;
+use crate::{generation::Hold, publish};
 
 /// One generation on disk.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct Activation {
     pub current: Generation,
     /// Newest first, without the current one.
     pub kept: Vec<Generation>,
+    /// They keep every sweep from what is shown, as long as anybody shows it.
+    pub holds: Vec<Hold>,
 }
 
 /// Why an activation cannot be served.
@@ -126,6 +128,7 @@ pub struct Site {
     heads: HashMap<String, Bytes>,
     /// By `<target>/repodata/<name>`.
     pub(super) yum_heads: HashMap<String, Bytes>,
+    _holds: Vec<Hold>,
     asked: Mutex<HashSet<Want>>,
 }
 
@@ -136,7 +139,7 @@ impl Site {
     ///
     /// [`SiteError`] names the file that is missing or damaged.
     pub fn new(activation: Activation) -> Result<Self, SiteError> {
-        let Activation { number, heads, current, kept } = activation;
+        let Activation { number, heads, current, kept, holds } = activation;
         let mut views = vec![View::new(&current)?];
         for generation in &kept {
             views.push(View::new(generation)?);
@@ -152,6 +155,7 @@ impl Site {
             heads: read_heads(&heads, &current.snapshot)?,
             yum_heads: yum::heads(&heads, &current.snapshot)?,
             views,
+            _holds: holds,
             asked: Mutex::default(),
         })
     }

@@ -137,7 +137,8 @@ impl TestSite {
             write(&heads.join(path.as_str()), &bytes);
         }
         kept.reverse();
-        self.app.switch(Site::new(Activation { number, heads, current, kept }).unwrap());
+        self.app
+            .switch(Site::new(Activation { number, heads, current, kept, holds: vec![] }).unwrap());
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {

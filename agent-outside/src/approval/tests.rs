@@ -1,6 +1,6 @@
 use gapferry_proto::{
     BlobId,
-    artifact::{DebFacts, FileFacts, ImageFacts, ManifestRef, PypiFacts},
+    artifact::{DebFacts, Evidence, FileFacts, ImageFacts, ManifestRef, PypiFacts},
 };
 
 use super::*;

@@ -4,9 +4,7 @@
 //! Out:  a line a row with aligned columns, under it digest, origin, proof and reasons.
 //! Never passes on what moves a terminal's cursor or turns its text around.
 
-use std::fmt::Write as _;
-
-use gapferry_common::cli::human_bytes;
+use gapferry_common::cli::{human_bytes, plain};
 
 use super::{Approval, Change, Row};
 
@@ -94,34 +92,4 @@ fn sums(approval: &Approval) -> String {
         sums.kept,
         human_bytes(sums.bytes_entering)
     )
-}
-
-/// Control characters, and those that hide or turn text, as `\u{1b}`.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || is_hidden(c) {
-            write!(plain, "{}", c.escape_unicode()).expect("writing to a String does not fail");
-        } else {
-            plain.push(c);
-        }
-    }
-    plain
-}
-
-/// Unicode's directional marks, zero-width characters and line separators.
-const fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::plain;
-
-    #[test]
-    fn nothing_moves_the_cursor_or_turns_the_text() {
-        let hostile = "a\u{1b}[2Jb\rc\u{202e}d\u{200b}é";
-        assert_eq!(plain(hostile), "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\\u{200b}é");
-    }
 }

@@ -24,7 +24,7 @@ pub fn run(args: &ScrubArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     for &id in &report.damaged {
         // What is damaged is fetched again by the next `sync`.
         durable::remove(&store.path(id))?;
-        index.forget(id)?;
+        index.forget([id])?;
     }
     drop(index);
     if args.reindex {

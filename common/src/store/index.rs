@@ -71,7 +71,7 @@ impl Index {
     ///
     /// [`IndexError::Sql`].
     pub fn open(store: &Store) -> Result<Self, IndexError> {
-        let path = store.root().join("index.sqlite");
+        let path = Self::path(store);
         let open = || {
             let db = Connection::open(&path)?;
             db.pragma_update(None, "journal_mode", "WAL")?;
@@ -269,24 +269,35 @@ impl Index {
         write().map(|_| ()).map_err(|source| self.sql(source))
     }
 
-    /// Forgets a blob, its chunks and its leaves.
+    /// Forgets blobs, their chunks and their leaves, all or none.
     ///
     /// # Errors
     ///
     /// [`IndexError::Sql`].
-    pub fn forget(&mut self, id: BlobId) -> Result<(), IndexError> {
+    pub fn forget(&mut self, ids: impl IntoIterator<Item = BlobId>) -> Result<(), IndexError> {
+        const CHUNKS: &str =
+            "DELETE FROM chunks WHERE blob = (SELECT number FROM blobs WHERE id = ?1)";
         let write = |db: &mut Connection| {
             let tx = db.transaction()?;
-            tx.execute(
-                "DELETE FROM chunks WHERE blob = (SELECT number FROM blobs WHERE id = ?1)",
-                [id.as_bytes()],
-            )?;
-            for table in ["blobs", "leaves", "husks"] {
-                tx.execute(&format!("DELETE FROM {table} WHERE id = ?1"), [id.as_bytes()])?;
+            for id in ids {
+                tx.prepare_cached(CHUNKS)?.execute([id.as_bytes()])?;
+                for table in ["blobs", "leaves", "husks"] {
+                    let delete = format!("DELETE FROM {table} WHERE id = ?1");
+                    tx.prepare_cached(&delete)?.execute([id.as_bytes()])?;
+                }
             }
             tx.commit()
         };
         write(&mut self.db).map_err(|source| self.sql(source))
+    }
+
+    /// Whether a store has an index.
+    pub fn exists(store: &Store) -> bool {
+        Self::path(store).exists()
+    }
+
+    fn path(store: &Store) -> Utf8PathBuf {
+        store.root().join("index.sqlite")
     }
 
     /// Removes the index of a store; the next [`Index::open`] makes an empty one.
@@ -381,7 +392,7 @@ mod tests {
         assert!(!index.knows(blob.id).unwrap());
         index.learn(&store, blob).unwrap();
         assert!(index.knows(blob.id).unwrap());
-        index.forget(blob.id).unwrap();
+        index.forget([blob.id]).unwrap();
         assert!(!index.knows(blob.id).unwrap());
     }
 }

@@ -7,6 +7,7 @@
 pub mod index;
 mod layout;
 pub mod scrub;
+pub mod sweep;
 mod upload;
 
 use std::{

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use gapferry_common::exit::chain;
 use serde_json::json;
 
 use crate::local::LocalError;
@@ -141,6 +142,10 @@ impl From<LocalError> for OciError {
             LocalError::Durable(error) => {
                 let (path, source) = (&error.path, &error.source);
                 tracing::error!(%path, error = %source, "cannot {} what is pushed", error.what);
+                Self::Store
+            }
+            LocalError::Lock(error) => {
+                tracing::error!(error = chain(&error), "cannot change what is pushed");
                 Self::Store
             }
         }

@@ -217,8 +217,9 @@ async fn a_generation_of_an_agent_that_served_no_rpm_packages_is_served_without_
     let before = site.generation(1, &[fixture::rpm("el9", "socat", "1", b"1")]);
     fs::remove_dir_all(before.documents.join("yum")).unwrap();
     let heads = site.root().join("heads/none");
-    site.app
-        .switch(Site::new(Activation { number: 2, heads, current: before, kept: vec![] }).unwrap());
+    let (kept, holds) = (vec![], vec![]);
+    let activation = Activation { number: 2, heads, current: before, kept, holds };
+    site.app.switch(Site::new(activation).unwrap());
     assert_eq!(site.get("/yum/el9/repodata/repomd.xml").await.status, 404);
 }
 
