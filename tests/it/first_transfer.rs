@@ -5,9 +5,10 @@ use std::fs;
 use serde_json::{Value, json};
 use tests::{
     Inside,
-    clients::{self, Apt, Client},
+    clients::{self, Apt, Client, clean},
     fetch,
     fixtures::sha256,
+    process,
     site::Server,
 };
 
@@ -65,6 +66,27 @@ fn a_file_is_served_by_range_and_by_head() {
     let head = fetch::head(&url).unwrap();
     assert_eq!((head.status, head.header("content-length")), (200, &*tool.len().to_string()));
     assert!(head.header("etag").contains(&sha256(&tool)), "{:?}", head.headers);
+}
+
+#[test]
+fn curl_goes_on_where_a_download_broke_off() {
+    if !Client::Curl.usable() {
+        return;
+    }
+    let world = World::new();
+    world.site.carry();
+    let server = world.site.inside.serve();
+    let url = format!("{}/files/{}/files/tool", server.url, world.upstream.host());
+    let (tool, home) = (Goods::first().tool, world.site.path("resume"));
+    fs::create_dir_all(&home).unwrap();
+    fs::write(home.join("part"), &tool[..300_000]).unwrap();
+    let args = ["--fail", "--silent", "--show-error", "--noproxy", "*", "-C", "-", "-o", "part"];
+    let mut curl = clean("curl", &home);
+    let finished =
+        process::run(curl.args(args).args(["-w", "%{http_code} %{size_download}", &url]));
+    assert_eq!(finished.exit_code, 0, "{}", finished.stderr);
+    assert_eq!(finished.stdout, format!("206 {}", tool.len() - 300_000));
+    assert_eq!(sha256(&fs::read(home.join("part")).unwrap()), sha256(&tool));
 }
 
 #[test]

@@ -173,7 +173,8 @@ async fn the_signature_is_of_the_head_that_its_client_read_before_the_switch() {
 }
 
 #[tokio::test]
-async fn a_connection_reads_pages_and_heads_of_the_generation_that_it_began_with() {
+async fn a_connection_goes_on_with_its_generation_until_it_asks_for_something_again() {
+    const HEAD: &str = "/apt/bookworm/dists/bookworm/InRelease";
     let site = TestSite::empty();
     let goods = |version: &str| {
         let wheel = |name: &str| {
@@ -190,7 +191,7 @@ async fn a_connection_reads_pages_and_heads_of_the_generation_that_it_began_with
     [&b"1"[..], b"2"].iter().for_each(|content| site.put(content));
     site.switch(&[&goods("1")]);
     ask(&early, "/pypi/simple/a/").await;
-    let head = ask(&early, "/apt/bookworm/dists/bookworm/InRelease").await;
+    let head = ask(&early, HEAD).await;
     site.switch(&[&goods("1"), &goods("2")]);
     for (connection, version) in [(&early, "1"), (&late, "2")] {
         let page = ask(connection, "/pypi/simple/b/").await;
@@ -200,7 +201,6 @@ async fn a_connection_reads_pages_and_heads_of_the_generation_that_it_began_with
         assert!(plain.contains(&format!("Version: {version}\n")), "{version}: {plain}");
         assert!(merged.contains(&digest(plain.as_bytes())[7..]), "{version}: {merged}");
     }
-    assert_eq!(ask(&early, "/apt/bookworm/dists/bookworm/InRelease").await, head);
     for (path, body) in [
         ("/apt/bookworm/pool/main/socat_2_amd64.deb", "2"),
         ("/pypi/packages/b-2.tar.gz", "2"),
@@ -208,6 +208,9 @@ async fn a_connection_reads_pages_and_heads_of_the_generation_that_it_began_with
     ] {
         assert_eq!(ask(&early, path).await, body, "{path}");
     }
+    let again = ask(&early, HEAD).await;
+    assert_ne!(again, head);
+    assert_eq!(again, ask(&late, HEAD).await);
 }
 
 #[tokio::test]
