@@ -43,6 +43,7 @@ enum Ending {
 }
 
 pub fn run(args: &ImportArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    memory::watch();
     let _lock = home.lock()?;
     let importer = Importer::open(home, global)?;
     let found = stick::find(&args.paths, home.site())?;

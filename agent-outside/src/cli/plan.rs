@@ -52,6 +52,7 @@ pub struct PlanArgs {
 }
 
 pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    memory::watch();
     let began = std::time::Instant::now();
     let site = super::chosen_site(home, args.site.as_ref())?;
     let ledger = Ledger::open(home.ledger(&site), &site)?;

@@ -48,6 +48,7 @@ pub struct SyncArgs {
 }
 
 pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
+    memory::watch();
     let began = std::time::Instant::now();
     let loaded = load_waybill(&args.file, home)?;
     let _lock = home.lock()?;
