@@ -64,8 +64,8 @@ pub async fn get_file(
     }
 }
 
-/// The file at `path`. `wget -x` keeps the query in a file's name, so a name with the query
-/// comes first.
+/// The file at `path`. What was `%3F` upstream is a question mark in a file's name, and a client
+/// may ask for it with one: so a name with the query comes first.
 async fn file(app: &App, ask: &Ask, path: &str) -> Option<Result<Response, ServeError>> {
     let with_query = ask.query.as_ref().map(|query| format!("{path}?{query}"));
     let blob = with_query.and_then(|path| ask.site.file(&path)).or_else(|| ask.site.file(path))?;

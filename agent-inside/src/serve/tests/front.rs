@@ -147,6 +147,24 @@ async fn an_old_address_is_judged_as_it_was_asked_and_by_what_it_means() {
 }
 
 #[tokio::test]
+async fn a_rule_covers_a_file_however_its_address_is_spelt() {
+    let site = TestSite::empty();
+    site.put(b"secret");
+    let name = "h/v1+k1/a";
+    site.switch(&[&[fixture::file(name, b"secret")]]);
+    let login = format!("Basic {}", BASE64.encode(b"a:one"));
+    let login = [("authorization", login.as_str())];
+    for rule in ["/files/h/v1+k1/", "/files/h/v1%2Bk1/"] {
+        let front = front(&site, &[rule], Aliases::default());
+        for path in ["/files/h/v1+k1/a", "/files/h/v1%2Bk1/a", "/files/h/v1%2bk1/%61"] {
+            assert_eq!(ask(&front, path, &[]).await.status, 401, "{path}, {rule}");
+            assert_eq!(ask(&front, path, &login).await.text(), "secret", "{path}, {rule}");
+        }
+        assert_eq!(ask(&front, "/files/h/v1%252Bk1/a", &[]).await.status, 404, "{rule}");
+    }
+}
+
+#[tokio::test]
 async fn the_status_page_speaks_of_addresses_as_the_client_reached_it() {
     let mut site = TestSite::empty();
     let app = Arc::into_inner(site.app).unwrap().with_ca("the certificate".to_owned());
