@@ -28,12 +28,12 @@ pub async fn get_apt(
     let path = path.trim_start_matches("./");
     let path = path.parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
     let path = format!("{target}/{path}");
-    let changes = ask.site.head(&path).is_some() || ask.site.index(&path).is_some();
-    let site = app.in_turn(&ask, changes.then_some(&*path));
-    if let Some(head) = site.head(&path) {
+    let changes = |site: &Site| site.head(&path).is_some() || site.index(&path).is_some();
+    let site = app.in_turn(&ask, &path, changes);
+    // A client with several connections may know of what only the current generation has.
+    if let Some(head) = site.head(&path).or_else(|| ask.site.head(&path)) {
         return Ok(send_bytes(&ask.headers, head, HeaderValue::from_static("text/plain")));
     }
-    // A client with several connections may know of what only the current generation has.
     if let Some(index) = index(&site, &path).or_else(|| index(&ask.site, &path)) {
         let sealed = Sealed {
             path: index.path.clone(),

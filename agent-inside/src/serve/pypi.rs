@@ -51,7 +51,8 @@ pub async fn to_index(_: Ask) -> Redirect {
 /// `GET /pypi/simple/`
 pub async fn get_index(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, ServeError> {
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    let path = app.in_turn(&ask, Some("/pypi/simple/")).pypi_page(None, form.suffix);
+    let site = app.goes_on(&ask, Some("/pypi/simple/")); // no sweep takes it while it is read
+    let path = site.pypi_page(None, form.suffix);
     let bytes = read_page(&app, &path).await?;
     let missing = || ServeError::store(path)(io::ErrorKind::NotFound.into());
     Ok(index_page(&ask, bytes.ok_or_else(missing)?, form))
@@ -76,7 +77,7 @@ pub async fn get_project(
         return Ok(to_project(Path(project), ask).await?.into_response());
     }
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    let site = app.in_turn(&ask, Some(&project));
+    let site = app.in_turn(&ask, &project, |site| site.has_project(&project));
     match project_page(&app, &site, &ask.site, &project, form).await? {
         Some(bytes) => Ok(index_page(&ask, bytes, form)),
         None => {
@@ -92,10 +93,11 @@ pub async fn get_distribution(
     Path(filename): Path<String>,
     ask: Ask,
 ) -> Result<Response, ServeError> {
-    let site = app.in_turn(&ask, None);
+    let site = app.goes_on(&ask, None);
     let held = |name: &str| site.distribution(name).or_else(|| ask.site.distribution(name));
     let blob = held(&filename);
     let of_wheel = filename.strip_suffix(METADATA).filter(|_| blob.is_none());
+    let of_wheel = of_wheel.filter(|name| name.ends_with(".whl")); // other archives are not opened
     if let Some(wheel) = of_wheel.and_then(held) {
         return metadata(&app, &ask, wheel, filename).await;
     }
@@ -135,11 +137,10 @@ async fn project_page(
     project: &str,
     form: &Form,
 ) -> Result<Option<Bytes>, ServeError> {
-    let page = read_page(app, &site.pypi_page(Some(project), form.suffix)).await?;
-    if page.is_some() || site.activation == current.activation {
-        return Ok(page);
-    }
-    read_page(app, &current.pypi_page(Some(project), form.suffix)).await
+    let Some(site) = [site, current].into_iter().find(|site| site.has_project(project)) else {
+        return Ok(None);
+    };
+    read_page(app, &site.pypi_page(Some(project), form.suffix)).await
 }
 
 async fn read_page(app: &App, path: &Utf8Path) -> Result<Option<Bytes>, ServeError> {

@@ -93,6 +93,8 @@ pub struct View {
     pool: HashMap<String, BlobRef>,
     /// By file name.
     distributions: HashMap<String, BlobRef>,
+    /// The Python projects, by their normalised names.
+    projects: HashSet<String>,
     /// The apt indexes, by `<target>/dists/…`.
     indexes: HashMap<String, Document>,
     pub(super) yum: Repositories,
@@ -205,6 +207,11 @@ impl Site {
         self.views.iter().find_map(|view| view.distributions.get(filename).copied())
     }
 
+    /// Whether the current generation has a page for this Python project.
+    pub fn has_project(&self, project: &str) -> bool {
+        self.current().projects.contains(project)
+    }
+
     /// The page of a Python project, or the list of all; of the current generation.
     pub fn pypi_page(&self, project: Option<&str>, suffix: &str) -> Utf8PathBuf {
         let folder = self.current().documents.join("pypi");
@@ -291,6 +298,7 @@ impl View {
             }
             Facts::Pypi(facts) => {
                 self.distributions.insert(facts.filename.to_string(), first);
+                self.projects.insert(facts.project.clone());
             }
             // In `yum` and `charts`.
             Facts::Rpm(_) | Facts::YumDocument(_) | Facts::Chart(_) => {}

@@ -126,7 +126,12 @@ impl TestSite {
 
     /// Makes the last of `generations` current.
     fn switch(&self, generations: &[&[Artifact]]) {
-        let number = generations.len() as u64;
+        let activation = self.activation(generations.len() as u64, generations);
+        self.app.switch(Site::new(activation).unwrap());
+    }
+
+    /// The activation `number`, which shows the last of `generations`.
+    fn activation(&self, number: u64, generations: &[&[Artifact]]) -> Activation {
         let heads = self.root().join(format!("heads/{number}"));
         let mut kept: Vec<_> =
             (1..).zip(generations).map(|(n, artifacts)| self.generation(n, artifacts)).collect();
@@ -137,8 +142,7 @@ impl TestSite {
             write(&heads.join(path.as_str()), &bytes);
         }
         kept.reverse();
-        self.app
-            .switch(Site::new(Activation { number, heads, current, kept, holds: vec![] }).unwrap());
+        Activation { number, heads, current, kept, holds: vec![] }
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -234,6 +238,20 @@ async fn what_is_addressed_by_version_stays_after_a_switch_and_the_current_conte
     assert!(!site.get("/pypi/simple/a/").await.text().contains("a-1"));
     let before_switch = held.file("h/changed").unwrap();
     assert_eq!(before_switch.id.digest(), gapferry_proto::Digest::of(b"old"));
+}
+
+#[tokio::test]
+async fn what_a_sweep_retires_is_let_go_at_once_and_what_a_switch_replaces_is_not() {
+    let site = TestSite::empty();
+    let current = || Arc::downgrade(&site.app.site.load_full().unwrap());
+    site.switch(&[&[], &[]]);
+    let before_sweep = current();
+    let activation = site.activation(2, &[&[]]);
+    site.app.switch(Site::new(activation).unwrap());
+    assert_eq!(before_sweep.strong_count(), 0);
+    let before_switch = current();
+    site.switch(&[&[], &[], &[]]);
+    assert_eq!(before_switch.strong_count(), 1);
 }
 
 #[tokio::test]
