@@ -20,7 +20,7 @@
 //! | connections without end       | `limits::CONNECTIONS_MAX`                              |
 //! | pushes without a login        | `oci::push`: only users that `auth` knows are let in   |
 //! | pushes without end            | the quota of its prefix, `limits::UPLOADS_MAX`         |
-//! | memory, by lists or documents | `oci::referrers` makes pages, `shared` one copy        |
+//! | memory, by lists or documents | `oci::referrers`: pages, room; `shared`: one copy      |
 //! | names to fill the wants with  | `limits::WANTS_MAX`, `limits::NAME_LEN_BYTES_MAX`      |
 
 mod access_log;

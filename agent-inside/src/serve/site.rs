@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Mutex;
 
-use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_proto::artifact::{BlobRef, DebFacts, ImageFacts};
 use gapferry_proto::want::Want;
 use gapferry_proto::{Artifact, Digest, Facts, Kind, Sequence, Snapshot, limits};
 
+use super::body::Loaded;
 use super::helm::Charts;
 use super::oci::Repository;
 use super::yum::{self, Repositories};
@@ -127,9 +127,9 @@ pub struct Site {
     /// Current first.
     views: Vec<View>,
     /// The signed heads, by `<target>/dists/<suite>/<name>`.
-    heads: HashMap<String, Bytes>,
+    heads: HashMap<String, Loaded>,
     /// By `<target>/repodata/<name>`.
-    pub(super) yum_heads: HashMap<String, Bytes>,
+    pub(super) yum_heads: HashMap<String, Loaded>,
     _holds: Vec<Hold>,
     asked: Mutex<HashSet<Want>>,
 }
@@ -227,7 +227,7 @@ impl Site {
     }
 
     /// The signed head at `<target>/dists/<suite>/<name>`.
-    pub fn head(&self, path: &str) -> Option<Bytes> {
+    pub fn head(&self, path: &str) -> Option<Loaded> {
         self.heads.get(path).cloned()
     }
 
@@ -366,7 +366,10 @@ fn chart_repositories(snapshot: &Snapshot) -> BTreeSet<String> {
     snapshot.artifacts().filter_map(repository).collect()
 }
 
-fn read_heads(folder: &Utf8Path, snapshot: &Snapshot) -> Result<HashMap<String, Bytes>, SiteError> {
+fn read_heads(
+    folder: &Utf8Path,
+    snapshot: &Snapshot,
+) -> Result<HashMap<String, Loaded>, SiteError> {
     let mut heads = HashMap::new();
     let mut seen = HashSet::new();
     for artifact in snapshot.artifacts() {
@@ -384,12 +387,13 @@ fn read_heads(folder: &Utf8Path, snapshot: &Snapshot) -> Result<HashMap<String, 
 fn read_head(
     folder: &Utf8Path,
     suite: &str,
-    heads: &mut HashMap<String, Bytes>,
+    heads: &mut HashMap<String, Loaded>,
 ) -> Result<(), SiteError> {
     for name in ["Release", "InRelease", "Release.gpg"] {
         let path = folder.join(suite).join(name);
         let bytes = std::fs::read(&path).map_err(|source| SiteError::Read { path, source })?;
-        heads.insert(format!("{}/{name}", suite.trim_start_matches("apt/")), bytes.into());
+        let place = format!("{}/{name}", suite.trim_start_matches("apt/"));
+        heads.insert(place, Loaded::of(bytes));
     }
     Ok(())
 }

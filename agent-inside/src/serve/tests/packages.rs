@@ -296,10 +296,12 @@ async fn what_a_wheel_says_of_itself_is_served_beside_it() {
     site.put(b"no wheel");
     let held = fixture::wheel("a", "1", "a-1-py3-none-any.whl", &wheel);
     let odd = fixture::wheel("b", "1", "b-1-py3-none-any.whl", b"no wheel");
-    site.switch(&[&[held, odd], &[]]);
+    let archive = fixture::wheel("d", "1", "d-1.zip", &wheel);
+    site.switch(&[&[held, odd, archive], &[]]);
     let metadata = site.get("/pypi/packages/a-1-py3-none-any.whl.metadata").await;
     assert_eq!((metadata.status, metadata.text()), (200, "Name: a"));
-    for unknown in ["b-1-py3-none-any.whl.metadata", "c.whl.metadata", ".metadata"] {
+    let none = ["b-1-py3-none-any.whl.metadata", "c.whl.metadata", ".metadata", "d-1.zip.metadata"];
+    for unknown in none {
         assert_eq!(site.get(&format!("/pypi/packages/{unknown}")).await.status, 404, "{unknown}");
     }
 }
