@@ -111,7 +111,9 @@ pub enum Fault {
     Credentials,
     #[error("the URL has a part after '#', which no server sees; leave it out")]
     Fragment,
-    #[error("the URL cannot be served inside: its path must be plain segments below a host")]
+    #[error(
+        "the URL cannot be served inside: its path must be plain segments in UTF-8 below a host"
+    )]
     Path,
     #[error("the checksum is not 64 hex digits, with or without \"sha256:\" before them")]
     Checksum,

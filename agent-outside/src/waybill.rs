@@ -11,6 +11,7 @@ mod kubespray;
 mod yum;
 
 use gapferry_proto::{Digest, SafePath, SiteName};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use url::Url;
 
@@ -265,11 +266,44 @@ impl Spec {
     }
 }
 
-/// Where a file is served inside: `<host[:port]>/<path>`, as `wget -x` names it.
+/// Where a file is served inside: `<host[:port]>/<path>`, as `wget -x` names it, without its
+/// query. The path is decoded, since servers look up what a request's path means: however a client
+/// spells the URL, it asks for this file, and a rule for its address covers it.
 ///
-/// None when the URL has no host or its path leaves the folder.
+/// None when the URL has no host, or its path leaves the folder or is no UTF-8.
 pub fn file_path(url: &Url) -> Option<SafePath> {
+    place(url)?.parse().ok()
+}
+
+/// Host, port and decoded path of a URL; none when it has no host, or its path is no UTF-8.
+pub fn place(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
-    format!("{host}{port}{}", url.path()).parse().ok()
+    let path = percent_decode_str(url.path()).decode_utf8().ok()?;
+    Some(format!("{host}{port}{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_what_the_path_of_its_url_means() {
+        let path = |url: &str| Some(file_path(&url.parse().unwrap())?.to_string());
+        for (url, expected) in [
+            ("https://h.example/a/b.tar.gz?key=1#x", Some("h.example/a/b.tar.gz")),
+            ("https://h.example:8443/v1.2%2Brke2/a", Some("h.example:8443/v1.2+rke2/a")),
+            ("https://h.example/v1.2+rke2/a", Some("h.example/v1.2+rke2/a")),
+            ("https://h.example/a b/%C3%A9%25", Some("h.example/a b/é%")),
+            ("https://h.example/a%2Fb", Some("h.example/a/b")),
+            ("https://h.example/get%3Fv", Some("h.example/get?v")),
+            ("https://h.example/a%2F%2E%2E%2Fb", None),
+            ("https://h.example/a%5Cb", None),
+            ("https://h.example/a%00", None),
+            ("https://h.example/%FF", None),
+            ("https://h.example/", None),
+        ] {
+            assert_eq!(path(url).as_deref(), expected, "{url}");
+        }
+    }
 }

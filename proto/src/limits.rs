@@ -255,6 +255,14 @@ pub const REFERRERS_PAGE_LEN_BYTES_MAX: usize = 4 << 20;
 /// Most manifests that are read for one page of a list of referrers: 1000. An image has some ten.
 pub const REFERRERS_READ_MAX: usize = 1000;
 
+/// After how many bytes of manifests no more are read for one page of a list of referrers: 64 MiB,
+/// sixteen of the longest.
+pub const REFERRERS_READ_LEN_BYTES_MAX: usize = 64 << 20;
+
+/// Most bytes of pages of lists of referrers that a server holds in memory for clients that have not
+/// taken them yet: 64 MiB, sixteen long pages or tens of thousands of usual ones.
+pub const REFERRERS_PAGES_LEN_BYTES_MAX: usize = 64 << 20;
+
 /// Most bytes of small documents that a server keeps in memory for whoever asks next: 64 MiB.
 pub const SHARED_LEN_BYTES_MAX: usize = 64 << 20;
 

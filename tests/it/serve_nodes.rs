@@ -1,6 +1,7 @@
 //! Nodes pull images by the names that they have upstream: containerd by `hosts.toml`, podman by
 //! `registries.conf`. What was carried once is pulled after every switch, forward and back.
 
+use serde_json::Value;
 use tests::{
     Site,
     clients::{Client, Containerd, Podman},
@@ -14,6 +15,8 @@ use crate::push::wait_for_generation;
 const REGISTRY: &str = "registry.k8s.io";
 const OLD: &str = "v1.33.1";
 const NEW: &str = "v1.34.2";
+/// A version that was never carried.
+const ABSENT: &str = "v1.35.0";
 
 /// kube-proxy of one version, for two architectures.
 fn kube_proxy(version: &str) -> Image {
@@ -73,6 +76,20 @@ fn at_every_generation(pull: impl Fn(&Site, &Server) -> Box<dyn Fn(&str)>) {
         });
         assert_eq!(fetched.count(), 2 * 3, "{version}: {asked:#?}");
     }
+    // Or a client that gave up before it asked would pass for one that was told no.
+    let refused = statuses(&server, &format!("/kube-proxy/manifests/{ABSENT}"));
+    assert!(3 <= refused.len() && refused.iter().all(|status| *status == 404), "{refused:?}");
+}
+
+/// The statuses of all requests for addresses that end so.
+fn statuses(server: &Server, end: &str) -> Vec<u64> {
+    let log = server.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let meant = lines.filter(|line| {
+        line["target"] == "access"
+            && line["fields"]["path"].as_str().is_some_and(|path| path.ends_with(end))
+    });
+    meant.map(|line| line["fields"]["status"].as_u64().unwrap()).collect()
 }
 
 fn containerd_pulls_old_and_new(client: Client) {
@@ -88,7 +105,7 @@ fn containerd_pulls_old_and_new(client: Client) {
                 ok(&node.pull(&namespace, reference), &node.log());
                 assert_eq!(node.images(&namespace), [format!("{reference} {digest}")]);
             }
-            let absent = node.pull(state, &format!("{REGISTRY}/kube-proxy:v1.35.0"));
+            let absent = node.pull(state, &format!("{REGISTRY}/kube-proxy:{ABSENT}"));
             assert_ne!(absent.exit_code, 0, "what was never carried was found elsewhere");
         })
     });
@@ -119,7 +136,7 @@ fn podman_pulls_old_and_new_after_a_switch_and_after_a_rollback() {
                 assert_eq!(podman.digest(&reference), digest, "{reference}");
                 ok(&podman.clear(), "");
             }
-            let absent = podman.pull(&format!("{REGISTRY}/kube-proxy:v1.35.0"));
+            let absent = podman.pull(&format!("{REGISTRY}/kube-proxy:{ABSENT}"));
             assert_ne!(absent.exit_code, 0, "what was never carried was found elsewhere");
         })
     });

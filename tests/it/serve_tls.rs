@@ -112,6 +112,10 @@ fn fetch_by_curl(world: &World, server: &Server, ca: &Path, home: &Path) {
     let unnamed = ["--cacert", ca, "--resolve", &other];
     let answer = curl(home, &unnamed, &format!("https://other.lan:{port}/healthz"));
     assert_eq!(answer.1.exit_code, 60, "a name that is not in the certificate is not believed");
+    assert_eq!(curl(home, &login, &format!("{}/", server.url)).0, "2 200");
+    let page = fs::read_to_string(home.join("body")).unwrap();
+    let line = format!("--index-url {}/pypi/simple/", server.url);
+    assert!(page.contains(&line), "over HTTP/2 the page knows its host\n{page}");
     let part = [&login[..], &["--range", "1000-1999"]].concat();
     assert_eq!(curl(home, &part, &url).0, "2 206");
     assert_eq!(fs::read(home.join("body")).unwrap(), Goods::first().tool[1000..2000]);

@@ -11,7 +11,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use gapferry_proto::{Digest, SafePath, Target};
 
-use super::body::{Sealed, send, send_bytes};
+use super::body::{Address, Sealed, send, send_loaded};
 use super::error::ServeError;
 use super::files::content_type;
 use super::site::{Document, Site};
@@ -28,38 +28,34 @@ pub async fn get_apt(
     let path = path.trim_start_matches("./");
     let path = path.parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
     let path = format!("{target}/{path}");
-    let changes = ask.site.head(&path).is_some() || ask.site.index(&path).is_some();
-    let site = app.in_turn(&ask, changes.then_some(&*path));
-    if let Some(head) = site.head(&path) {
-        return Ok(send_bytes(&ask.headers, head, HeaderValue::from_static("text/plain")));
-    }
+    let changes = |site: &Site| site.head(&path).is_some() || site.index(&path).is_some();
+    let site = app.in_turn(&ask, &path, changes);
     // A client with several connections may know of what only the current generation has.
+    if let Some(head) = site.head(&path).or_else(|| ask.site.head(&path)) {
+        return Ok(send_loaded(&ask.headers, head, HeaderValue::from_static("text/plain")));
+    }
     if let Some(index) = index(&site, &path).or_else(|| index(&ask.site, &path)) {
-        let sealed = Sealed {
-            path: index.path.clone(),
-            digest: index.digest,
-            len_bytes: index.len_bytes,
-            content_type: content_type(index.path.as_str()),
-        };
+        let address = if by_hash(&path).is_some() { Address::Digest } else { Address::Name };
+        let sealed = Sealed::of_document(index, address, content_type(index.path.as_str()));
         return send(&ask.method, &ask.headers, sealed).await;
     }
     let blob = site.deb(&path).or_else(|| ask.site.deb(&path));
     let blob = blob.ok_or(ServeError::NotFound(format!("/apt/{path}")))?;
-    let sealed = Sealed {
-        path: app.blobs.path(&blob.id.digest()),
-        digest: blob.id.digest(),
-        len_bytes: blob.len_bytes,
-        content_type: content_type(&path),
-    };
+    let sealed = Sealed::of_blob(&app.blobs, blob, Address::Name, content_type(&path));
     send(&ask.method, &ask.headers, sealed).await
 }
 
 fn index<'s>(site: &'s Site, path: &str) -> Option<&'s Document> {
-    match path.split_once("/by-hash/SHA256/") {
+    match by_hash(path) {
         Some((folder, hex)) => {
             let digest: Digest = format!("sha256:{hex}").parse().ok()?;
             site.index_by_hash(folder, &digest)
         }
         None => site.index(path),
     }
+}
+
+/// Folder and hash of an index that is asked for by its hash.
+fn by_hash(path: &str) -> Option<(&str, &str)> {
+    path.split_once("/by-hash/SHA256/")
 }

@@ -17,11 +17,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use camino::Utf8PathBuf;
 use futures_util::stream;
-use gapferry_proto::Digest;
+use gapferry_proto::{BlobRef, Digest};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::conditional::{Validators, Wanted};
 use super::error::ServeError;
+use super::site::{BlobPaths, Document};
 
 /// Bytes of one read: measured on loopback, 256 KiB still fits the processor's cache together
 /// with the socket's own copy; smaller ones cost system calls, larger ones cost memory.
@@ -30,10 +31,66 @@ const READ_LEN_BYTES: usize = 256 << 10;
 /// Bytes at a path, whose digest and length are known.
 #[derive(Clone, Debug)]
 pub struct Sealed {
-    pub path: Utf8PathBuf,
-    pub digest: Digest,
-    pub len_bytes: u64,
-    pub content_type: HeaderValue,
+    path: Utf8PathBuf,
+    digest: Digest,
+    len_bytes: u64,
+    content_type: HeaderValue,
+    address: Address,
+}
+
+impl Sealed {
+    pub fn of_blob(
+        blobs: &BlobPaths,
+        blob: BlobRef,
+        address: Address,
+        content_type: HeaderValue,
+    ) -> Self {
+        let (digest, len_bytes) = (blob.id.digest(), blob.len_bytes);
+        Self { path: blobs.path(&digest), digest, len_bytes, content_type, address }
+    }
+
+    pub fn of_document(document: &Document, address: Address, content_type: HeaderValue) -> Self {
+        let Document { path, digest, len_bytes } = document.clone();
+        Self { path, digest, len_bytes, content_type, address }
+    }
+}
+
+/// What the client called a document by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// After a switch it may be of other bytes, so a cache has to ask each time. Left to itself it
+    /// would take our dates for times, and what is years old for good for months.
+    Name,
+    /// It is of these bytes and no others.
+    Digest,
+}
+
+impl Address {
+    const fn cache_control(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Name => "no-cache",
+            Self::Digest => "max-age=31536000, immutable",
+        })
+    }
+}
+
+/// A small document that is in memory, with its digest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Loaded {
+    bytes: Bytes,
+    digest: Digest,
+}
+
+impl Loaded {
+    /// Takes as long as hashing does.
+    pub fn of(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { digest: Digest::of(&bytes), bytes }
+    }
+
+    pub const fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 /// Answers a GET or HEAD for `sealed`.
@@ -51,9 +108,12 @@ pub async fn send(
     let (status, from, len_bytes) = match wanted {
         Wanted::Whole => (StatusCode::OK, 0, sealed.len_bytes),
         Wanted::Part { from, len_bytes } => (StatusCode::PARTIAL_CONTENT, from, len_bytes),
-        Wanted::Nothing => return Ok(short(StatusCode::NOT_MODIFIED, &validators)),
+        Wanted::Nothing => {
+            return Ok(short(StatusCode::NOT_MODIFIED, &validators, sealed.address));
+        }
         Wanted::Outside => {
-            let mut response = short(StatusCode::RANGE_NOT_SATISFIABLE, &validators);
+            let status = StatusCode::RANGE_NOT_SATISFIABLE;
+            let mut response = short(status, &validators, sealed.address);
             let range = header_value(&format!("bytes */{}", sealed.len_bytes));
             response.headers_mut().insert(header::CONTENT_RANGE, range);
             return Ok(response);
@@ -65,7 +125,7 @@ pub async fn send(
         _ => blob_body(file, from, len_bytes),
     };
     let mut response = (status, body).into_response();
-    describe(response.headers_mut(), &validators);
+    describe(response.headers_mut(), &validators, sealed.address);
     response.headers_mut().insert(header::CONTENT_TYPE, sealed.content_type);
     response.headers_mut().insert(header::CONTENT_LENGTH, len_bytes.into());
     if status == StatusCode::PARTIAL_CONTENT {
@@ -75,28 +135,39 @@ pub async fn send(
     Ok(response)
 }
 
-/// Answers with a small document that is in memory already. Ranges of it are not cut.
-pub fn send_bytes(headers: &HeaderMap, bytes: Bytes, content_type: HeaderValue) -> Response {
-    let validators = Validators::of(&Digest::of(&bytes));
-    if Wanted::of(&Method::HEAD, headers, &validators, bytes.len() as u64) == Wanted::Nothing {
-        return short(StatusCode::NOT_MODIFIED, &validators);
+/// Answers with a document that is in memory already, by its name. Ranges of it are not cut.
+pub fn send_loaded(headers: &HeaderMap, document: Loaded, content_type: HeaderValue) -> Response {
+    let validators = Validators::of(&document.digest);
+    let len_bytes = document.bytes.len() as u64;
+    if Wanted::of(&Method::HEAD, headers, &validators, len_bytes) == Wanted::Nothing {
+        return short(StatusCode::NOT_MODIFIED, &validators, Address::Name);
     }
-    let mut response = bytes.into_response();
-    describe(response.headers_mut(), &validators);
+    let mut response = document.bytes.into_response();
+    describe(response.headers_mut(), &validators, Address::Name);
     response.headers_mut().remove(header::ACCEPT_RANGES);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    // These are the pages that a switch changes.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
-fn short(status: StatusCode, validators: &Validators) -> Response {
+/// Keeps what a user was shown out of the caches that others share.
+pub fn keep_private(headers: &mut HeaderMap) {
+    let said = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let value = match said {
+        Some(said) if said.contains("no-store") => return,
+        Some(said) => header_value(&format!("private, {said}")),
+        None => HeaderValue::from_static("private"),
+    };
+    headers.insert(header::CACHE_CONTROL, value);
+}
+
+fn short(status: StatusCode, validators: &Validators, address: Address) -> Response {
     let mut response = status.into_response();
-    describe(response.headers_mut(), validators);
+    describe(response.headers_mut(), validators, address);
     response
 }
 
-fn describe(headers: &mut HeaderMap, validators: &Validators) {
+fn describe(headers: &mut HeaderMap, validators: &Validators, address: Address) {
+    headers.insert(header::CACHE_CONTROL, address.cache_control());
     headers.insert(header::ETAG, header_value(&validators.etag));
     headers.insert(header::LAST_MODIFIED, header_value(&validators.modified));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

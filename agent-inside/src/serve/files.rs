@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use gapferry_proto::{Kind, SafePath};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::body::{Sealed, send};
+use super::body::{Address, Sealed, send};
 use super::error::{ServeError, page};
 use super::{App, Ask};
 
@@ -64,17 +64,12 @@ pub async fn get_file(
     }
 }
 
-/// The file at `path`. `wget -x` keeps the query in a file's name, so a name with the query
-/// comes first.
+/// The file at `path`. What was `%3F` upstream is a question mark in a file's name, and a client
+/// may ask for it with one: so a name with the query comes first.
 async fn file(app: &App, ask: &Ask, path: &str) -> Option<Result<Response, ServeError>> {
     let with_query = ask.query.as_ref().map(|query| format!("{path}?{query}"));
     let blob = with_query.and_then(|path| ask.site.file(&path)).or_else(|| ask.site.file(path))?;
-    let sealed = Sealed {
-        path: app.blobs.path(&blob.id.digest()),
-        digest: blob.id.digest(),
-        len_bytes: blob.len_bytes,
-        content_type: content_type(path),
-    };
+    let sealed = Sealed::of_blob(&app.blobs, blob, Address::Name, content_type(path));
     Some(send(&ask.method, &ask.headers, sealed).await)
 }
 

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::uri::{Authority, PathAndQuery};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use gapferry_proto::limits;
 use tower::ServiceExt;
 
 use super::alias::{self, Alias};
 use super::auth::Auth;
+use super::body::keep_private;
 use super::{App, router};
 use crate::settings::Aliases;
 
@@ -51,6 +52,7 @@ impl Front {
             return (status, "this is longer than any address or head of this server\n")
                 .into_response();
         }
+        name_host(&mut request);
         if request.uri().path() != "/healthz" {
             let meant = self.alias(request.uri());
             let mut addresses = vec![request.uri()];
@@ -72,6 +74,7 @@ impl Front {
         request.extensions_mut().insert(Scheme(if peer.is_tls { "https" } else { "http" }));
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         if let Some(user) = user {
+            keep_private(response.headers_mut());
             response.extensions_mut().insert::<crate::users::UserName>(user);
         }
         response
@@ -89,6 +92,17 @@ impl Front {
                 Uri::from_parts(parts).ok().map(Ok)
             }
         }
+    }
+}
+
+/// Has the host stand where HTTP/1.1 has it: HTTP/2 names it in the address alone (RFC 9113,
+/// section 8.3.1).
+fn name_host(request: &mut Request) {
+    let authority = request.uri().authority().map(Authority::as_str);
+    let host = authority.and_then(|authority| authority.rsplit('@').next());
+    let host = host.and_then(|host| HeaderValue::from_str(host).ok());
+    if let (Some(host), false) = (host, request.headers().contains_key(header::HOST)) {
+        request.headers_mut().insert(header::HOST, host);
     }
 }
 

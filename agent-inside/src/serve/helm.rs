@@ -12,7 +12,7 @@ use axum::response::Response;
 use gapferry_proto::artifact::BlobRef;
 use gapferry_proto::{Facts, Kind, SafePath, Snapshot};
 
-use super::body::{Sealed, send, send_bytes};
+use super::body::{Address, Sealed, send, send_loaded};
 use super::error::ServeError;
 use super::files::content_type;
 use super::shared::read;
@@ -62,19 +62,18 @@ pub async fn get_helm(
         }
         return Err(ServeError::NotFound(format!("chart {path}")));
     };
-    let sealed = Sealed {
-        path: app.blobs.path(&blob.id.digest()),
-        digest: blob.id.digest(),
-        len_bytes: blob.len_bytes,
-        content_type: content_type(path.as_str()),
-    };
+    let sealed = Sealed::of_blob(&app.blobs, blob, Address::Name, content_type(path.as_str()));
     send(&ask.method, &ask.headers, sealed).await
 }
 
 async fn index(app: &App, ask: &Ask, path: &SafePath) -> Result<Response, ServeError> {
+    let missing = || ServeError::NotFound(format!("chart repository /helm/{path}"));
+    let repository = path.as_str().strip_suffix(INDEX).unwrap_or_default().trim_end_matches('/');
+    if !ask.site.chart_repositories.contains(repository) {
+        return Err(missing());
+    }
     let file = ask.site.documents().join("helm").join(path.as_str());
     let bytes = app.shared.get(&file, read).await.map_err(ServeError::store(file))?;
-    let missing = || ServeError::NotFound(format!("chart repository /helm/{path}"));
     let content_type = HeaderValue::from_static("application/yaml");
-    Ok(send_bytes(&ask.headers, bytes.ok_or_else(missing)?, content_type))
+    Ok(send_loaded(&ask.headers, bytes.ok_or_else(missing)?, content_type))
 }

@@ -20,7 +20,7 @@
 //! | connections without end       | `limits::CONNECTIONS_MAX`                              |
 //! | pushes without a login        | `oci::push`: only users that `auth` knows are let in   |
 //! | pushes without end            | the quota of its prefix, `limits::UPLOADS_MAX`         |
-//! | memory, by lists or documents | `oci::referrers` makes pages, `shared` one copy        |
+//! | memory, by lists or documents | `oci::referrers`: pages, room; `shared`: one copy      |
 //! | names to fill the wants with  | `limits::WANTS_MAX`, `limits::NAME_LEN_BYTES_MAX`      |
 
 mod access_log;
@@ -135,9 +135,11 @@ impl App {
         }
     }
 
-    /// Makes `site` current for every request from now on, but for what [`recent`] says.
+    /// Makes `site` current for every request from now on, but for what [`recent`] says. A site of
+    /// the same activation is no switch: it only lost generations, whose sweep waits for the old one.
     pub fn switch(&self, site: Site) {
-        if let Some(replaced) = self.site.load_full() {
+        let replaced = self.site.load_full();
+        if let Some(replaced) = replaced.filter(|old| old.activation != site.activation) {
             self.recent.replace(replaced, Instant::now());
         }
         self.site.store(Some(Arc::new(site)));
@@ -145,7 +147,19 @@ impl App {
     }
 
     /// The site that the client of this request goes on with, when it reads documents in turn.
-    fn in_turn(&self, ask: &Ask, document: Option<&str>) -> Arc<Site> {
+    /// `document` is one of them if that site or the current one has it, as `is_in` says: names that
+    /// nothing has would fill the memory of a connection.
+    fn in_turn(&self, ask: &Ask, document: &str, is_in: impl Fn(&Site) -> bool) -> Arc<Site> {
+        let site = self.goes_on(ask, None);
+        match is_in(&site) || is_in(&ask.site) {
+            true => self.goes_on(ask, Some(document)),
+            false => site,
+        }
+    }
+
+    /// The site that the client goes on with when it asks for this document, or for what never
+    /// changes.
+    fn goes_on(&self, ask: &Ask, document: Option<&str>) -> Arc<Site> {
         match &ask.connection {
             Some(connection) => {
                 self.recent.in_turn(connection, document, &ask.site, Instant::now())

@@ -15,7 +15,7 @@ use camino::Utf8Path;
 use gapferry_common::map;
 use gapferry_proto::{BlobRef, Kind};
 
-use super::body::{Sealed, send, send_bytes};
+use super::body::{Address, Loaded, Sealed, send, send_loaded};
 use super::error::ServeError;
 use super::files::content_type;
 use super::shared::read;
@@ -51,10 +51,11 @@ pub async fn to_index(_: Ask) -> Redirect {
 /// `GET /pypi/simple/`
 pub async fn get_index(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, ServeError> {
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    let path = app.in_turn(&ask, Some("/pypi/simple/")).pypi_page(None, form.suffix);
-    let bytes = read_page(&app, &path).await?;
+    let site = app.goes_on(&ask, Some("/pypi/simple/")); // no sweep takes it while it is read
+    let path = site.pypi_page(None, form.suffix);
+    let page = read_page(&app, &path).await?;
     let missing = || ServeError::store(path)(io::ErrorKind::NotFound.into());
-    Ok(index_page(&ask, bytes.ok_or_else(missing)?, form))
+    Ok(index_page(&ask, page.ok_or_else(missing)?, form))
 }
 
 /// `GET /pypi/simple/<project>`
@@ -76,9 +77,9 @@ pub async fn get_project(
         return Ok(to_project(Path(project), ask).await?.into_response());
     }
     let form = choose(&ask.headers).ok_or(ServeError::NotAcceptable)?;
-    let site = app.in_turn(&ask, Some(&project));
+    let site = app.in_turn(&ask, &project, |site| site.has_project(&project));
     match project_page(&app, &site, &ask.site, &project, form).await? {
-        Some(bytes) => Ok(index_page(&ask, bytes, form)),
+        Some(page) => Ok(index_page(&ask, page, form)),
         None => {
             app.want(&ask, Kind::Pypi, &project);
             Err(ServeError::NotFound(format!("project {project}")))
@@ -92,20 +93,16 @@ pub async fn get_distribution(
     Path(filename): Path<String>,
     ask: Ask,
 ) -> Result<Response, ServeError> {
-    let site = app.in_turn(&ask, None);
+    let site = app.goes_on(&ask, None);
     let held = |name: &str| site.distribution(name).or_else(|| ask.site.distribution(name));
     let blob = held(&filename);
     let of_wheel = filename.strip_suffix(METADATA).filter(|_| blob.is_none());
+    let of_wheel = of_wheel.filter(|name| name.ends_with(".whl")); // other archives are not opened
     if let Some(wheel) = of_wheel.and_then(held) {
         return metadata(&app, &ask, wheel, filename).await;
     }
     let blob = blob.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
-    let sealed = Sealed {
-        path: app.blobs.path(&blob.id.digest()),
-        digest: blob.id.digest(),
-        len_bytes: blob.len_bytes,
-        content_type: content_type(&filename),
-    };
+    let sealed = Sealed::of_blob(&app.blobs, blob, Address::Name, content_type(&filename));
     send(&ask.method, &ask.headers, sealed).await
 }
 
@@ -121,9 +118,9 @@ async fn metadata(
         let bytes = map::map(&File::open(path)?)?;
         Ok(wheel::metadata(&bytes).map(Bytes::from))
     };
-    let bytes = app.shared.get(&path, unpack).await.map_err(ServeError::store(path))?;
-    let bytes = bytes.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
-    Ok(send_bytes(&ask.headers, bytes, HeaderValue::from_static("application/octet-stream")))
+    let said = app.shared.get(&path, unpack).await.map_err(ServeError::store(path))?;
+    let said = said.ok_or_else(|| ServeError::NotFound(format!("distribution {filename}")))?;
+    Ok(send_loaded(&ask.headers, said, HeaderValue::from_static("application/octet-stream")))
 }
 
 /// The page of a project in the site that the client goes on with. One that is only in the current
@@ -134,21 +131,20 @@ async fn project_page(
     current: &Site,
     project: &str,
     form: &Form,
-) -> Result<Option<Bytes>, ServeError> {
-    let page = read_page(app, &site.pypi_page(Some(project), form.suffix)).await?;
-    if page.is_some() || site.activation == current.activation {
-        return Ok(page);
-    }
-    read_page(app, &current.pypi_page(Some(project), form.suffix)).await
+) -> Result<Option<Loaded>, ServeError> {
+    let Some(site) = [site, current].into_iter().find(|site| site.has_project(project)) else {
+        return Ok(None);
+    };
+    read_page(app, &site.pypi_page(Some(project), form.suffix)).await
 }
 
-async fn read_page(app: &App, path: &Utf8Path) -> Result<Option<Bytes>, ServeError> {
+async fn read_page(app: &App, path: &Utf8Path) -> Result<Option<Loaded>, ServeError> {
     app.shared.get(path, read).await.map_err(ServeError::store(path.to_owned()))
 }
 
-fn index_page(ask: &Ask, bytes: Bytes, form: &Form) -> Response {
+fn index_page(ask: &Ask, page: Loaded, form: &Form) -> Response {
     let content_type = HeaderValue::from_static(form.types[0]);
-    let mut response = send_bytes(&ask.headers, bytes, content_type);
+    let mut response = send_loaded(&ask.headers, page, content_type);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }

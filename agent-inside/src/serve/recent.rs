@@ -45,6 +45,14 @@ pub struct Recent {
     readers: Mutex<HashMap<(IpAddr, String), (u64, Instant)>>,
 }
 
+#[cfg(test)]
+impl Connection {
+    /// How many documents are remembered.
+    pub fn count(&self) -> usize {
+        lock(&self.0).read.len()
+    }
+}
+
 impl Recent {
     /// Keeps a site that is being replaced.
     pub fn replace(&self, site: Arc<Site>, now: Instant) {
@@ -179,7 +187,7 @@ mod tests {
         for number in 0..=limits::DOCUMENTS_IN_TURN_MAX {
             recent.in_turn(&connection, Some(&number.to_string()), &site, Instant::now());
         }
-        assert_eq!(lock(&connection.0).read.len(), limits::DOCUMENTS_IN_TURN_MAX);
+        assert_eq!(connection.count(), limits::DOCUMENTS_IN_TURN_MAX);
     }
 
     #[test]

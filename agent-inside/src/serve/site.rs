@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Mutex;
 
-use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_proto::artifact::{BlobRef, DebFacts, ImageFacts};
 use gapferry_proto::want::Want;
 use gapferry_proto::{Artifact, Digest, Facts, Kind, Sequence, Snapshot, limits};
 
+use super::body::Loaded;
 use super::helm::Charts;
 use super::oci::Repository;
 use super::yum::{self, Repositories};
@@ -93,6 +93,8 @@ pub struct View {
     pool: HashMap<String, BlobRef>,
     /// By file name.
     distributions: HashMap<String, BlobRef>,
+    /// The Python projects, by their normalised names.
+    projects: HashSet<String>,
     /// The apt indexes, by `<target>/dists/…`.
     indexes: HashMap<String, Document>,
     pub(super) yum: Repositories,
@@ -125,9 +127,9 @@ pub struct Site {
     /// Current first.
     views: Vec<View>,
     /// The signed heads, by `<target>/dists/<suite>/<name>`.
-    heads: HashMap<String, Bytes>,
+    heads: HashMap<String, Loaded>,
     /// By `<target>/repodata/<name>`.
-    pub(super) yum_heads: HashMap<String, Bytes>,
+    pub(super) yum_heads: HashMap<String, Loaded>,
     _holds: Vec<Hold>,
     asked: Mutex<HashSet<Want>>,
 }
@@ -205,6 +207,11 @@ impl Site {
         self.views.iter().find_map(|view| view.distributions.get(filename).copied())
     }
 
+    /// Whether the current generation has a page for this Python project.
+    pub fn has_project(&self, project: &str) -> bool {
+        self.current().projects.contains(project)
+    }
+
     /// The page of a Python project, or the list of all; of the current generation.
     pub fn pypi_page(&self, project: Option<&str>, suffix: &str) -> Utf8PathBuf {
         let folder = self.current().documents.join("pypi");
@@ -220,7 +227,7 @@ impl Site {
     }
 
     /// The signed head at `<target>/dists/<suite>/<name>`.
-    pub fn head(&self, path: &str) -> Option<Bytes> {
+    pub fn head(&self, path: &str) -> Option<Loaded> {
         self.heads.get(path).cloned()
     }
 
@@ -291,6 +298,7 @@ impl View {
             }
             Facts::Pypi(facts) => {
                 self.distributions.insert(facts.filename.to_string(), first);
+                self.projects.insert(facts.project.clone());
             }
             // In `yum` and `charts`.
             Facts::Rpm(_) | Facts::YumDocument(_) | Facts::Chart(_) => {}
@@ -358,7 +366,10 @@ fn chart_repositories(snapshot: &Snapshot) -> BTreeSet<String> {
     snapshot.artifacts().filter_map(repository).collect()
 }
 
-fn read_heads(folder: &Utf8Path, snapshot: &Snapshot) -> Result<HashMap<String, Bytes>, SiteError> {
+fn read_heads(
+    folder: &Utf8Path,
+    snapshot: &Snapshot,
+) -> Result<HashMap<String, Loaded>, SiteError> {
     let mut heads = HashMap::new();
     let mut seen = HashSet::new();
     for artifact in snapshot.artifacts() {
@@ -376,12 +387,13 @@ fn read_heads(folder: &Utf8Path, snapshot: &Snapshot) -> Result<HashMap<String, 
 fn read_head(
     folder: &Utf8Path,
     suite: &str,
-    heads: &mut HashMap<String, Bytes>,
+    heads: &mut HashMap<String, Loaded>,
 ) -> Result<(), SiteError> {
     for name in ["Release", "InRelease", "Release.gpg"] {
         let path = folder.join(suite).join(name);
         let bytes = std::fs::read(&path).map_err(|source| SiteError::Read { path, source })?;
-        heads.insert(format!("{}/{name}", suite.trim_start_matches("apt/")), bytes.into());
+        let place = format!("{}/{name}", suite.trim_start_matches("apt/"));
+        heads.insert(place, Loaded::of(bytes));
     }
     Ok(())
 }

@@ -126,7 +126,12 @@ impl TestSite {
 
     /// Makes the last of `generations` current.
     fn switch(&self, generations: &[&[Artifact]]) {
-        let number = generations.len() as u64;
+        let activation = self.activation(generations.len() as u64, generations);
+        self.app.switch(Site::new(activation).unwrap());
+    }
+
+    /// The activation `number`, which shows the last of `generations`.
+    fn activation(&self, number: u64, generations: &[&[Artifact]]) -> Activation {
         let heads = self.root().join(format!("heads/{number}"));
         let mut kept: Vec<_> =
             (1..).zip(generations).map(|(n, artifacts)| self.generation(n, artifacts)).collect();
@@ -137,8 +142,7 @@ impl TestSite {
             write(&heads.join(path.as_str()), &bytes);
         }
         kept.reverse();
-        self.app
-            .switch(Site::new(Activation { number, heads, current, kept, holds: vec![] }).unwrap());
+        Activation { number, heads, current, kept, holds: vec![] }
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -234,6 +238,67 @@ async fn what_is_addressed_by_version_stays_after_a_switch_and_the_current_conte
     assert!(!site.get("/pypi/simple/a/").await.text().contains("a-1"));
     let before_switch = held.file("h/changed").unwrap();
     assert_eq!(before_switch.id.digest(), gapferry_proto::Digest::of(b"old"));
+}
+
+#[tokio::test]
+async fn what_a_sweep_retires_is_let_go_at_once_and_what_a_switch_replaces_is_not() {
+    let site = TestSite::empty();
+    let current = || Arc::downgrade(&site.app.site.load_full().unwrap());
+    site.switch(&[&[], &[]]);
+    let before_sweep = current();
+    let activation = site.activation(2, &[&[]]);
+    site.app.switch(Site::new(activation).unwrap());
+    assert_eq!(before_sweep.strong_count(), 0);
+    let before_switch = current();
+    site.switch(&[&[], &[], &[]]);
+    assert_eq!(before_switch.strong_count(), 1);
+}
+
+#[tokio::test]
+async fn a_cache_asks_again_for_what_has_a_name_and_keeps_what_has_a_digest() {
+    let site = TestSite::empty();
+    [&b"content"[..], b"deb", b"rpm", b"chart", b"wheel", MANIFEST]
+        .iter()
+        .for_each(|content| site.put(content));
+    site.switch(&[&[
+        fixture::file("h/a", b"content"),
+        fixture::image("r.example/x", "1", MANIFEST, &[]),
+        fixture::deb("bookworm", "socat", "1", "amd64", b"deb"),
+        fixture::rpm("el9", "socat", "1", b"rpm"),
+        fixture::chart("c.example/stable", "web", "1", b"chart"),
+        fixture::wheel("a", "1", "a-1.tar.gz", b"wheel"),
+    ]]);
+    let plain = "/apt/bookworm/dists/bookworm/main/binary-amd64/Packages";
+    let index = site.get(plain).await;
+    let folder = plain.trim_end_matches("/Packages");
+    let by_hash = format!("{folder}/by-hash/SHA256/{}", &digest(&index.body)[7..]);
+    let listed = publish::yum::listed(site.get("/yum/el9/repodata/repomd.xml").await.text());
+    let repodata = format!("/yum/el9/{}", listed.unwrap()[0].path);
+    let by_digest = format!("/v2/x/manifests/{}", digest(MANIFEST));
+    let blob = format!("/v2/x/blobs/{}", digest(MANIFEST));
+    for path in [&by_hash, &repodata, &by_digest, &blob] {
+        let said = site.get(path).await;
+        let expected = "max-age=31536000, immutable";
+        assert_eq!((said.status, said.header(header::CACHE_CONTROL)), (200, expected), "{path}");
+    }
+    for path in [
+        plain,
+        "/files/h/a",
+        "/v2/x/manifests/1",
+        "/apt/bookworm/dists/bookworm/InRelease",
+        "/apt/bookworm/pool/main/socat_1_amd64.deb",
+        "/yum/el9/Packages/socat-1-1.noarch.rpm",
+        "/helm/c.example/stable/index.yaml",
+        "/helm/c.example/stable/web-1.tgz",
+        "/pypi/simple/a/",
+        "/pypi/packages/a-1.tar.gz",
+    ] {
+        let said = site.get(path).await;
+        assert_eq!((said.status, said.header(header::CACHE_CONTROL)), (200, "no-cache"), "{path}");
+        let again = [("if-none-match", said.header(header::ETAG))];
+        let again = site.ask("GET", path, &again).await;
+        assert_eq!((again.status, again.header(header::CACHE_CONTROL)), (304, "no-cache"));
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use camino::Utf8Path;
 use gapferry_proto::artifact::BlobRef;
 use gapferry_proto::{Facts, Kind, SafePath, Snapshot, Target};
 
-use super::body::{Sealed, send, send_bytes};
+use super::body::{Address, Loaded, Sealed, send, send_loaded};
 use super::error::ServeError;
 use super::files::content_type;
 use super::site::{Document, Site, SiteError};
@@ -69,13 +69,13 @@ impl Repositories {
 pub(super) fn heads(
     folder: &Utf8Path,
     snapshot: &Snapshot,
-) -> Result<HashMap<String, Bytes>, SiteError> {
+) -> Result<HashMap<String, Loaded>, SiteError> {
     let mut heads = HashMap::new();
     for target in targets(snapshot) {
         for name in publish::yum::HEADS {
             let path = folder.join(publish::yum::folder(target)).join(name);
             if let Some(bytes) = read(&path)? {
-                heads.insert(format!("{target}/repodata/{name}"), bytes);
+                heads.insert(format!("{target}/repodata/{name}"), Loaded::of(bytes));
             }
         }
     }
@@ -131,15 +131,10 @@ pub async fn get_yum(
     let path = path.trim_start_matches('/').parse::<SafePath>().map_err(|_| ServeError::BadPath)?;
     let place = format!("{target}/{path}");
     if let Some(head) = head(&app, &ask, &place) {
-        return Ok(send_bytes(&ask.headers, head, head_type(&place)));
+        return Ok(send_loaded(&ask.headers, head, head_type(&place)));
     }
     if let Some(document) = ask.site.repodata(&place) {
-        let sealed = Sealed {
-            path: document.path.clone(),
-            digest: document.digest,
-            len_bytes: document.len_bytes,
-            content_type: content_type(&place),
-        };
+        let sealed = Sealed::of_document(document, Address::Digest, content_type(&place));
         return send(&ask.method, &ask.headers, sealed).await;
     }
     let Some(blob) = ask.site.rpm(&place) else {
@@ -148,18 +143,13 @@ pub async fn get_yum(
         }
         return Err(ServeError::NotFound(format!("/yum/{place}")));
     };
-    let sealed = Sealed {
-        path: app.blobs.path(&blob.id.digest()),
-        digest: blob.id.digest(),
-        len_bytes: blob.len_bytes,
-        content_type: content_type(&place),
-    };
+    let sealed = Sealed::of_blob(&app.blobs, blob, Address::Name, content_type(&place));
     send(&ask.method, &ask.headers, sealed).await
 }
 
 /// The head at `place`, or the signature there: that of the head which this client read last,
 /// though a switch came between the two.
-fn head(app: &App, ask: &Ask, place: &str) -> Option<Bytes> {
+fn head(app: &App, ask: &Ask, place: &str) -> Option<Loaded> {
     let Some(client) = ask.client else { return ask.site.yum_heads.get(place).cloned() };
     let now = Instant::now();
     if let Some(signed) = place.strip_suffix(SIGNATURE) {

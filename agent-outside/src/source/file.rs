@@ -52,7 +52,9 @@ const JOBS: usize = 8;
 pub enum FileError {
     #[error("{0} holds credentials; put them into netrc")]
     UserInfo(Redacted),
-    #[error("{0} cannot be served: its path must be plain segments below an http or https host")]
+    #[error(
+        "{0} cannot be served: its path must be plain segments in UTF-8 below an http or https host"
+    )]
     Path(Redacted),
     #[error("{0} has no checksum and is not fetched over TLS; give its sha256")]
     Unvouched(Redacted),

@@ -8,6 +8,7 @@ use gapferry_proto::{
     Artifact, Facts, Kind, Target,
     want::{self, Want},
 };
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{
     expand::Expanded,
@@ -196,7 +197,7 @@ pub fn file(want: &Want, artifacts: &[Artifact], label: &str) -> Result<FileAske
     let is_of = |artifact: &Artifact| {
         artifact.kind() == Kind::File && artifact.name.split('/').next() == Some(host)
     };
-    let url = format!("https://{}", want.name);
+    let url = file_url(want);
     if !artifacts.iter().any(is_of) {
         let write = file_line(want);
         return Err(format!("no file of the waybill is from {host}; write {write}"));
@@ -207,7 +208,15 @@ pub fn file(want: &Want, artifacts: &[Artifact], label: &str) -> Result<FileAske
 
 /// The line of a waybill that would carry a file.
 pub fn file_line(want: &Want) -> String {
-    format!("`files: [{{url: \"https://{}\", sha256: …}}]`", want.name)
+    format!("`files: [{{url: \"{}\", sha256: …}}]`", file_url(want))
+}
+
+/// What a URL would take for more than a part of its path, in a name as servers read it. Some
+/// servers read a plus as a blank.
+const DECODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#').add(b'+').add(b'"');
+
+fn file_url(want: &Want) -> String {
+    format!("https://{}", utf8_percent_encode(&want.name, DECODED))
 }
 
 /// The lines to ask for a chart, the likeliest first.

@@ -10,7 +10,7 @@ use crate::{
         Network,
         upstream::{Upstream, client, ranged},
     },
-    waybill::{ImageLine, Waybill},
+    waybill::{ImageLine, Waybill, file_path},
 };
 
 fn expanded(spec: &str) -> Expanded {
@@ -82,6 +82,9 @@ fn a_file_comes_only_from_a_host_that_the_waybill_names() {
     let asked = |name: &str| lines::file(&want(Kind::File, name, "", ""), &held, "l");
     let url = asked("dl.k8s.io/v2/kubeadm").unwrap().url;
     assert_eq!(url.as_str(), "https://dl.k8s.io/v2/kubeadm");
+    let odd = asked("dl.k8s.io/v1+k 1/100%/a?b#c").unwrap().url;
+    assert_eq!(odd.as_str(), "https://dl.k8s.io/v1%2Bk%201/100%25/a%3Fb%23c");
+    assert_eq!(file_path(&odd).unwrap().as_str(), "dl.k8s.io/v1+k 1/100%/a?b#c");
     let refused = asked("169.254.169.254/latest").unwrap_err();
     assert!(refused.contains("no file of the waybill is from 169.254.169.254"), "{refused}");
 }

@@ -7,8 +7,8 @@
 //! Of the rules whose path the request's begins with, the longest counts; where none does,
 //! everybody may read. An image has several names (with its registry, without it, with
 //! containerd's `?ns=`), so a path below `/v2/` is looked up under each name that may mean the
-//! same image, and the strictest answer counts. So it does for a file whose name has a query in
-//! it, and for an old address, which is judged as it was asked and by what it means.
+//! same image, and the strictest answer counts. So it does for a file whose name has a question
+//! mark, and for an old address, which is judged as it was asked and by what it means.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -97,9 +97,14 @@ impl Access {
                 verdicts.max().unwrap_or(Verdict::Permitted)
             }
             ["files", ..] if query.is_some() => {
-                // `wget -x` keeps the query in a file's name, so either file may be meant.
-                let named = format!("/{}?{}", path.join("/"), decode(query.unwrap_or_default()));
-                let named = self.of_segments(&segments(&named), user);
+                // A file's name may have a question mark, so either file may be meant; the route
+                // looks the query up as it was sent, a rule says it decoded.
+                let query = query.unwrap_or_default();
+                let verdict = |query: &str| {
+                    let named = format!("/{}?{query}", path.join("/"));
+                    self.of_segments(&segments(&named), user)
+                };
+                let named = verdict(query).max(verdict(&decode(query)));
                 named.max(self.of_segments(&path, user))
             }
             _ => self.of_segments(&path, user),
@@ -265,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_for_a_file_whose_name_has_a_query_is_for_that_file() {
+    fn a_rule_for_a_file_whose_name_has_a_question_mark_is_for_that_file() {
         let access = access(&[("/files/h/get?key=a%20b/c", Some("a")), ("/files/p/", Some("a"))]);
         for path in ["/files/h/get?key=a%20b/c", "/files/h/get%3Fkey=a b/c"] {
             assert_eq!(verdicts(&access, path), FOR_A, "{path}");
@@ -274,6 +279,9 @@ mod tests {
             assert_eq!(verdicts(&access, path), OPEN, "{path}");
         }
         assert_eq!(verdicts(&access, "/files/p/x?y"), FOR_A);
+        let access = self::access(&[("/files/h/get?a%2541", Some("a"))]);
+        assert_eq!(verdicts(&access, "/files/h/get?a%41"), FOR_A, "as the route looks it up");
+        assert_eq!(verdicts(&access, "/files/h/get?a%2541"), FOR_A);
     }
 
     #[test]

@@ -23,13 +23,14 @@ use axum::response::{IntoResponse, Response};
 use gapferry_proto::{BlobId, BlobRef, Kind};
 use serde::Deserialize;
 use serde_json::json;
+use url::form_urlencoded;
 
 pub use error::OciError;
 pub use path::{OciDigest, OciPath, Reference, RepoName};
 pub use push::Push;
 pub use repository::Repository;
 
-use super::body::{Sealed, send};
+use super::body::{Address, Sealed, send};
 use super::site::BlobPaths;
 use super::{App, Ask, ServeError};
 use crate::users::UserName;
@@ -116,9 +117,11 @@ fn refuse(app: &App, ask: Result<Ask, ServeError>, error: OciError) -> Response 
 fn query(uri: &Uri) -> Result<OciQuery, OciError> {
     let query: Query<OciQuery> = Query::try_from_uri(uri).map_err(|_| OciError::QueryInvalid)?;
     // A registry is one part of a name, and is judged as one.
-    match query.0.ns.as_deref().is_some_and(|ns| ns.contains('/')) {
+    let mut query = query.0;
+    query.artifact_type = query.artifact_type.filter(|wanted| !wanted.is_empty());
+    match query.ns.as_deref().is_some_and(|ns| ns.contains('/')) {
         true => Err(OciError::QueryInvalid),
-        false => Ok(query.0),
+        false => Ok(query),
     }
 }
 
@@ -180,7 +183,8 @@ async fn get_manifest(
     let blob = BlobRef { id, len_bytes: manifest.len_bytes };
     let content_type = manifest_type(&manifest.media_type);
     let (method, headers) = (&ask.method, &ask.headers);
-    send_blob(&app.blobs, method, headers, blob, content_type, &id.to_string()).await
+    let address = reference.address();
+    send_blob(&app.blobs, method, headers, blob, address, content_type, &id.to_string()).await
 }
 
 fn manifest_type(media_type: &str) -> HeaderValue {
@@ -228,7 +232,8 @@ async fn get_blob(
     let blob = BlobRef { id, len_bytes: len_bytes.ok_or(OciError::BlobUnknown)? };
     let content_type = HeaderValue::from_static("application/octet-stream");
     let (method, headers) = (&ask.method, &ask.headers);
-    send_blob(&app.blobs, method, headers, blob, content_type, &digest.to_string()).await
+    let (address, named) = (Address::Digest, digest.to_string());
+    send_blob(&app.blobs, method, headers, blob, address, content_type, &named).await
 }
 
 /// Sends a blob under the digest that the client knows it by.
@@ -237,11 +242,11 @@ async fn send_blob(
     method: &Method,
     headers: &HeaderMap,
     blob: BlobRef,
+    address: Address,
     content_type: HeaderValue,
     named: &str,
 ) -> Result<Response, OciError> {
-    let (digest, len_bytes) = (blob.id.digest(), blob.len_bytes);
-    let sealed = Sealed { path: blobs.path(&digest), digest, len_bytes, content_type };
+    let sealed = Sealed::of_blob(blobs, blob, address, content_type);
     let mut response = send(method, headers, sealed).await.map_err(|error| {
         error.log();
         OciError::Store
@@ -278,8 +283,11 @@ fn page_of_tags(
     let body = json!({ "name": name.as_str(), "tags": tags }).to_string();
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     if let (true, Some(last)) = (is_cut, tags.last()) {
-        let ns = query.ns.as_ref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
-        let link = format!("</v2/{}/tags/list?n={n}&last={last}{ns}>; rel=\"next\"", name.as_str());
+        let mut next = form_urlencoded::Serializer::new(String::new());
+        next.append_pair("n", &n.to_string()).append_pair("last", last);
+        next.extend_pairs(query.ns.iter().map(|ns| ("ns", ns)));
+        let (name, next) = (name.as_str(), next.finish());
+        let link = format!("</v2/{name}/tags/list?{next}>; rel=\"next\"");
         if let Ok(link) = HeaderValue::from_str(&link) {
             response.headers_mut().insert(header::LINK, link);
         }

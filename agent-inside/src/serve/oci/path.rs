@@ -11,6 +11,7 @@ use gapferry_proto::{Digest, limits};
 
 use super::OciError;
 use crate::local::Named;
+use crate::serve::body::Address;
 
 /// What a path below `/v2/` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +47,15 @@ pub struct RepoName(String);
 pub enum Reference {
     Tag(String),
     Digest(OciDigest),
+}
+
+impl Reference {
+    pub const fn address(&self) -> Address {
+        match self {
+            Self::Tag(_) => Address::Name,
+            Self::Digest(_) => Address::Digest,
+        }
+    }
 }
 
 /// A well-formed digest. What is carried has SHA-256 alone; what is pushed may have SHA-512; of

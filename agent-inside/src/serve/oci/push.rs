@@ -24,6 +24,7 @@ use super::path::{OciDigest, OciPath, Reference, RepoName};
 use super::{NAMESPACE_HEADER, OciError, OciQuery, manifest_type, page_of_tags, referrers};
 use crate::local::{Local, LocalError, ManifestName, Named, Place, Taken, Usage};
 use crate::serve::auth::Auth;
+use crate::serve::body::Address;
 use crate::serve::site::{BlobPaths, Site};
 use crate::users::UserName;
 
@@ -116,20 +117,22 @@ impl Push {
         let (local, place) = (Arc::clone(&self.local), asked.place.clone());
         match path {
             OciPath::Manifest { reference, .. } => {
+                let address = reference.address();
                 let found = blocking(move || match reference {
                     Reference::Tag(tag) => local.tagged(&place, &tag),
                     Reference::Digest(digest) => local.manifest(&place, &digest.named()?),
                 });
                 let manifest = found.await?.ok_or(OciError::ManifestUnknown)?;
                 let media_type = manifest_type(&manifest.media_type);
-                asked.send(blobs, manifest.blob, media_type, &manifest.digest).await
+                asked.send(blobs, manifest.blob, address, media_type, &manifest.digest).await
             }
             OciPath::Blob { digest, .. } => {
                 let named = digest.named().ok_or(OciError::BlobUnknown)?;
                 let blob = blocking(move || local.blob(&place, &named)).await?;
                 let blob = blob.ok_or(OciError::BlobUnknown)?;
                 let media_type = HeaderValue::from_static("application/octet-stream");
-                asked.send(blobs, blob, media_type, &named.to_string()).await
+                let (address, named) = (Address::Digest, named.to_string());
+                asked.send(blobs, blob, address, media_type, &named).await
             }
             OciPath::Tags { .. } => {
                 let tags = local.tags(&place).ok_or(OciError::NameUnknown)?;

@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use gapferry_proto::{BlobId, Digest, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::form_urlencoded;
 
 use super::{OciDigest, OciError, OciQuery, RepoName, Repository};
@@ -31,6 +32,12 @@ const FILTERS_HEADER: &str = "oci-filters-applied";
 const LISTS_AT_A_TIME: usize = 4;
 
 static LISTS: Semaphore = Semaphore::const_new(LISTS_AT_A_TIME);
+
+/// Room for the pages that clients have not taken yet, in KiB: some short ones always fit beside
+/// long ones, and whoever takes long ones slowly fills it alone until he is left.
+static ROOM: Semaphore = Semaphore::const_new(ROOM_KIB);
+
+const ROOM_KIB: usize = limits::REFERRERS_PAGES_LEN_BYTES_MAX >> 10;
 
 /// A manifest that names a subject.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,12 +68,26 @@ struct Page {
 struct Bounds {
     len_bytes_max: usize,
     read_max: usize,
+    read_len_bytes_max: usize,
 }
 
 const BOUNDS: Bounds = Bounds {
     len_bytes_max: limits::REFERRERS_PAGE_LEN_BYTES_MAX,
     read_max: limits::REFERRERS_READ_MAX,
+    read_len_bytes_max: limits::REFERRERS_READ_LEN_BYTES_MAX,
 };
+
+/// A page that is on its way, and the room that it takes until the last of it is sent.
+struct Sending {
+    text: String,
+    _room: SemaphorePermit<'static>,
+}
+
+impl AsRef<[u8]> for Sending {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
 
 /// A descriptor as the answer lists it (image-spec v1.1.1, "Content Descriptors").
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -111,8 +132,7 @@ pub async fn list(
     let (site, blobs, called) = (Arc::clone(&ask.site), app.blobs.clone(), name.clone());
     let (ns, wanted) = (query.ns.clone(), subject.clone());
     let find = move |blobs: &BlobPaths| find(&site, blobs, &called, ns.as_deref(), &wanted);
-    let page = page_of(blobs, query, find).await?;
-    Ok(answer(page, name, &subject, query))
+    answer(blobs, name, &subject, query, find).await
 }
 
 /// Lists what refers to `subject` of what was pushed; empty when nothing does, also in a
@@ -135,26 +155,36 @@ pub async fn list_local(
         };
         Ok(manifests.into_iter().map(candidate).collect())
     };
-    let page = page_of(blobs, query, find).await?;
-    Ok(answer(page, name, &subject, query))
+    answer(blobs, name, &subject, query, find).await
 }
 
 /// Makes the page that `query` asks for, when it is its turn, and to its end even if the client
-/// goes away: so no more run than [`LISTS_AT_A_TIME`].
-async fn page_of(
+/// goes away: so no more run than [`LISTS_AT_A_TIME`]. The turn ends when there is room for the page.
+async fn answer(
     blobs: BlobPaths,
+    name: &RepoName,
+    subject: &OciDigest,
     query: &OciQuery,
     find: impl FnOnce(&BlobPaths) -> Result<Vec<Candidate>, OciError> + Send + 'static,
-) -> Result<Page, OciError> {
+) -> Result<Response, OciError> {
     let turn = LISTS.acquire().await.map_err(|_| OciError::Store)?;
     let (last, artifact_type) = (query.last.clone(), query.artifact_type.clone());
     let make = move || {
-        let _turn = turn;
         let candidates = find(&blobs)?;
         let read = |id: &BlobId| read_manifest(&blobs, id);
-        Ok(page(candidates, last.as_deref(), artifact_type.as_deref(), BOUNDS, read))
+        let page = page(candidates, last.as_deref(), artifact_type.as_deref(), BOUNDS, read);
+        Ok::<_, OciError>((turn, page.last.clone(), text(&page)))
     };
-    tokio::task::spawn_blocking(make).await.map_err(|_| OciError::Store)?
+    let made = tokio::task::spawn_blocking(make).await.map_err(|_| OciError::Store)?;
+    let (_turn, last, text) = made?;
+    let page = when_there_is_room(&ROOM, text).await?;
+    Ok(respond(page, last, name, subject, query))
+}
+
+async fn when_there_is_room(room: &'static Semaphore, text: String) -> Result<Bytes, OciError> {
+    let len_kib = (text.len() >> 10).saturating_add(1).min(ROOM_KIB);
+    let taken = room.acquire_many(u32::try_from(len_kib).unwrap_or(u32::MAX)).await;
+    Ok(Bytes::from_owner(Sending { text, _room: taken.map_err(|_| OciError::Store)? }))
 }
 
 /// The candidates after `last` that have the artifact type, as many as fit, sorted by digest.
@@ -168,11 +198,13 @@ fn page(
     candidates.sort();
     candidates.dedup_by(|a, b| a.digest == b.digest);
     candidates.retain(|candidate| last.is_none_or(|last| last < candidate.digest.as_str()));
-    let (mut page, mut len_bytes) = (Page::default(), 0);
+    let (mut page, mut len_bytes, mut read_len_bytes) = (Page::default(), 0, 0);
     let mut before: Option<&Candidate> = None;
     for (number, candidate) in candidates.iter().enumerate() {
-        let described = (number < bounds.read_max).then(|| {
+        let may_read = number < bounds.read_max && read_len_bytes < bounds.read_len_bytes_max;
+        let described = may_read.then(|| {
             let bytes = read(&candidate.id)?;
+            read_len_bytes += bytes.len();
             let descriptor = head(&bytes, &candidate.digest, &candidate.media_type)?.1;
             let fits = artifact_type.is_none_or(|t| descriptor.artifact_type.as_deref() == Some(t));
             fits.then(|| json!(descriptor).to_string())
@@ -195,17 +227,25 @@ fn page(
     page
 }
 
-fn answer(page: Page, name: &RepoName, subject: &OciDigest, query: &OciQuery) -> Response {
+/// The page as an image index.
+fn text(page: &Page) -> String {
     let manifests = page.descriptors.join(",");
-    let body = format!(
-        "{{\"schemaVersion\":2,\"mediaType\":\"{INDEX_TYPE}\",\"manifests\":[{manifests}]}}"
-    );
-    let mut response = ([(header::CONTENT_TYPE, INDEX_TYPE)], body).into_response();
+    format!("{{\"schemaVersion\":2,\"mediaType\":\"{INDEX_TYPE}\",\"manifests\":[{manifests}]}}")
+}
+
+fn respond(
+    page: Bytes,
+    last: Option<String>,
+    name: &RepoName,
+    subject: &OciDigest,
+    query: &OciQuery,
+) -> Response {
+    let mut response = ([(header::CONTENT_TYPE, INDEX_TYPE)], page).into_response();
     let headers = response.headers_mut();
     if query.artifact_type.is_some() {
         headers.insert(FILTERS_HEADER, HeaderValue::from_static("artifactType"));
     }
-    if let Some(last) = page.last {
+    if let Some(last) = last {
         let mut next = form_urlencoded::Serializer::new(String::new());
         next.append_pair("last", &last);
         for (key, value) in [("artifactType", &query.artifact_type), ("ns", &query.ns)] {
@@ -280,6 +320,8 @@ fn head(bytes: &[u8], digest: &str, media_type: &str) -> Option<(Option<String>,
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -335,10 +377,29 @@ mod tests {
     }
 
     #[test]
+    fn a_page_waits_until_those_before_it_have_been_taken() {
+        static SMALL: Semaphore = Semaphore::const_new(3);
+        let send = |len: usize| when_there_is_room(&SMALL, "x".repeat(len)).now_or_never();
+        let long = send(1500).unwrap().unwrap();
+        let short = send(1).unwrap().unwrap();
+        assert_eq!((long.len(), short.len()), (1500, 1));
+        assert!(send(1).is_none());
+        let (sent, rest) = (long.slice(..1000), long.slice(1000..));
+        drop((long, sent));
+        assert!(send(1).is_none(), "some of it has to be sent yet");
+        drop(rest);
+        assert!(send(1500).is_some());
+    }
+
+    #[test]
     fn a_list_comes_in_pages_of_bounded_length_and_work() {
         let len = json!({"mediaType": "m", "digest": "a", "size": 20, "artifactType": "t"});
         let len = len.to_string().len();
-        let bounds = |len_bytes_max, read_max| Bounds { len_bytes_max, read_max };
+        let bounds = |len_bytes_max, read_max| Bounds {
+            len_bytes_max,
+            read_max,
+            read_len_bytes_max: usize::MAX,
+        };
         let whole = [["a", "c", "d"]];
         let longer = json!({"mediaType": "m", "digest": "c", "size": 24, "artifactType": "other"});
         let all = 2 * len + longer.to_string().len();
@@ -349,6 +410,13 @@ mod tests {
         assert_eq!(pages(None, bounds(all, 2)), [vec!["a"], vec!["c", "d"]]);
         assert_eq!(pages(Some("t"), bounds(2 * len, 4)), [["a", "d"]]);
         assert_eq!(pages(Some("t"), bounds(len, 4)), [["a"], ["d"]]);
+        let reading = |read_len_bytes_max| Bounds { read_len_bytes_max, ..bounds(all, 4) };
+        assert_eq!(
+            pages(None, reading(20)),
+            [vec!["a"], vec!["c"], vec!["d"]],
+            "the length of one"
+        );
+        assert_eq!(pages(None, reading(21)), [vec!["a", "c"], vec!["d"]], "and begins the next");
         let nothing = Vec::<&str>::new();
         assert_eq!(pages(Some("none"), bounds(all, 2)), [nothing.clone(), nothing]);
     }

@@ -54,13 +54,14 @@ async fn a_folder_lists_what_lies_in_it() {
 }
 
 #[tokio::test]
-async fn a_file_whose_name_has_a_query_answers_to_it() {
+async fn a_file_whose_name_has_a_question_mark_answers_to_it() {
     let site = TestSite::empty();
     site.put(b"with");
     site.put(b"without");
     let files = [fixture::file("h/get?v=1", b"with"), fixture::file("h/get", b"without")];
     site.switch(&[&files]);
     assert_eq!(site.get("/files/h/get?v=1").await.text(), "with");
+    assert_eq!(site.get("/files/h/get%3Fv=1").await.text(), "with");
     assert_eq!(site.get("/files/h/get?v=2").await.text(), "without");
 }
 

@@ -64,6 +64,31 @@ async fn what_is_not_for_everybody_asks_for_a_login_in_the_words_of_its_protocol
 }
 
 #[tokio::test]
+async fn what_a_user_is_shown_stays_out_of_the_caches_of_others() {
+    let site = TestSite::empty();
+    [&b"content"[..], MANIFEST].iter().for_each(|content| site.put(content));
+    site.switch(&[&[
+        fixture::file("h/a", b"content"),
+        fixture::image("r.example/x", "1", MANIFEST, &[]),
+    ]]);
+    let front = front(&site, &["/files/"], Aliases::default());
+    let login = format!("Basic {}", BASE64.encode(b"a:one"));
+    let login = [("authorization", login.as_str())];
+    let by_digest = format!("/v2/x/manifests/{}", digest(MANIFEST));
+    for (path, headers, expected) in [
+        ("/files/h/a", &login[..], "private, no-cache"),
+        (&by_digest, &login, "private, max-age=31536000, immutable"),
+        (&by_digest, &[], "max-age=31536000, immutable"),
+        ("/v2/x/tags/list", &login, "private"),
+        ("/", &login, "no-store"),
+        ("/files/h/a", &[], "no-store"),
+    ] {
+        let said = ask(&front, path, headers).await;
+        assert_eq!(said.header(header::CACHE_CONTROL), expected, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_long_is_refused_before_anything_looks_at_it() {
     let site = TestSite::empty();
     site.switch(&[&[]]);
@@ -147,6 +172,24 @@ async fn an_old_address_is_judged_as_it_was_asked_and_by_what_it_means() {
 }
 
 #[tokio::test]
+async fn a_rule_covers_a_file_however_its_address_is_spelt() {
+    let site = TestSite::empty();
+    site.put(b"secret");
+    let name = "h/v1+k1/a";
+    site.switch(&[&[fixture::file(name, b"secret")]]);
+    let login = format!("Basic {}", BASE64.encode(b"a:one"));
+    let login = [("authorization", login.as_str())];
+    for rule in ["/files/h/v1+k1/", "/files/h/v1%2Bk1/"] {
+        let front = front(&site, &[rule], Aliases::default());
+        for path in ["/files/h/v1+k1/a", "/files/h/v1%2Bk1/a", "/files/h/v1%2bk1/%61"] {
+            assert_eq!(ask(&front, path, &[]).await.status, 401, "{path}, {rule}");
+            assert_eq!(ask(&front, path, &login).await.text(), "secret", "{path}, {rule}");
+        }
+        assert_eq!(ask(&front, "/files/h/v1%252Bk1/a", &[]).await.status, 404, "{rule}");
+    }
+}
+
+#[tokio::test]
 async fn the_status_page_speaks_of_addresses_as_the_client_reached_it() {
     let mut site = TestSite::empty();
     let app = Arc::into_inner(site.app).unwrap().with_ca("the certificate".to_owned());
@@ -157,5 +200,10 @@ async fn the_status_page_speaks_of_addresses_as_the_client_reached_it() {
     let page = ask(&front, "/", &[("host", "admin.lan")]).await;
     assert!(page.text().contains("--index-url https://admin.lan/pypi/simple/"), "{page:?}");
     assert!(page.text().contains("https://admin.lan/keys/ca.pem"), "{page:?}");
+    let address = "https://admin.lan:8443/"; // as HTTP/2 says it, without a header `Host`
+    let page = ask(&front, address, &[]).await;
+    assert!(page.text().contains("--index-url https://admin.lan:8443/pypi/simple/"), "{page:?}");
+    let page = ask(&front, address, &[("host", "other.lan")]).await;
+    assert!(page.text().contains("--index-url https://other.lan/pypi/simple/"), "{page:?}");
     assert_eq!(TestSite::empty().get("/keys/ca.pem").await.status, 404);
 }

@@ -101,7 +101,8 @@ async fn a_short_name_in_two_registries_answers_only_where_both_agree() {
 async fn tags_come_sorted_in_pages() {
     let site = TestSite::empty();
     let images = ["c", "a", "b"].map(|tag| fixture::image("r.example/x", tag, MANIFEST, &[]));
-    site.switch(&[&images]);
+    let others = ["1", "2"].map(|tag| fixture::image("r.example:5000/y", tag, MANIFEST, &[]));
+    site.switch(&[&[&images[..], &others].concat()]);
     let all = site.get("/v2/x/tags/list").await;
     assert_eq!(all.json(), json!({"name": "x", "tags": ["a", "b", "c"]}));
     assert_eq!(all.header(header::LINK), "");
@@ -110,6 +111,9 @@ async fn tags_come_sorted_in_pages() {
     assert_eq!(page.header(header::LINK), "</v2/x/tags/list?n=2&last=b>; rel=\"next\"");
     let rest = site.get("/v2/x/tags/list?n=2&last=b").await;
     assert_eq!((rest.json()["tags"].clone(), rest.header(header::LINK)), (json!(["c"]), ""));
+    let named = site.get("/v2/y/tags/list?n=1&ns=r.example:5000").await;
+    let link = "</v2/y/tags/list?n=1&last=1&ns=r.example%3A5000>; rel=\"next\"";
+    assert_eq!(named.header(header::LINK), link);
     let none = site.get("/v2/x/tags/list?n=0").await;
     assert_eq!((none.json()["tags"].clone(), none.header(header::LINK)), (json!([]), ""));
 }
@@ -143,6 +147,8 @@ async fn referrers_are_listed_by_subject_and_type() {
     let other = site.get(&format!("/v2/x/referrers/{subject}?artifactType=app/other")).await;
     assert_eq!(other.json()["manifests"], json!([]));
     assert_eq!(other.header("oci-filters-applied"), "artifactType");
+    let unfiltered = site.get(&format!("/v2/x/referrers/{subject}?artifactType=")).await;
+    assert_eq!((unfiltered.json(), unfiltered.header("oci-filters-applied")), (found.json(), ""));
     let nothing = site.get(&format!("/v2/x/referrers/{}", digest(b"nobody"))).await;
     assert_eq!((nothing.status, nothing.json()["manifests"].clone()), (200, json!([])));
 }

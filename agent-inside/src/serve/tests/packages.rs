@@ -214,6 +214,38 @@ async fn a_connection_goes_on_with_its_generation_until_it_asks_for_something_ag
 }
 
 #[tokio::test]
+async fn a_head_that_only_one_of_two_generations_has_is_found_and_is_a_document() {
+    const OLD: &str = "/apt/bookworm/dists/bookworm/InRelease";
+    const NEW: &str = "/apt/bookworm/dists/bookworm-updates/InRelease";
+    let site = TestSite::empty();
+    let deb = |suite: &str| [fixture::deb(suite, "socat", "1", "amd64", b"")];
+    let ask = async |connection: &Connection, path: &str| {
+        let request = Request::builder().uri(path).extension(connection.clone());
+        site.answer(request.body(Body::empty()).unwrap()).await.status
+    };
+    let (early, late) = (Connection::default(), Connection::default());
+    site.switch(&[&deb("bookworm")]);
+    assert_eq!(ask(&early, "/apt/bookworm/dists/merged/InRelease").await, 200);
+    site.switch(&[&deb("bookworm"), &deb("bookworm-updates")]);
+    assert_eq!((ask(&late, OLD).await, ask(&late, NEW).await), (404, 200));
+    assert_eq!((ask(&early, OLD).await, ask(&early, NEW).await), (200, 200));
+    assert_eq!(ask(&early, OLD).await, 404, "who asks again gets what is served now");
+}
+
+#[tokio::test]
+async fn names_that_nothing_has_do_not_fill_the_memory_of_a_connection() {
+    let site = TestSite::empty();
+    site.switch(&[&[fixture::wheel("a", "1", "a-1.tar.gz", b"")]]);
+    let connection = Connection::default();
+    for name in ["a", "b", "c"] {
+        let request = Request::builder().uri(format!("/pypi/simple/{name}/"));
+        let request = request.extension(connection.clone()).body(Body::empty()).unwrap();
+        assert_eq!(site.answer(request).await.status == 200, name == "a", "{name}");
+    }
+    assert_eq!(connection.count(), 1);
+}
+
+#[tokio::test]
 async fn a_generation_of_an_agent_that_served_no_rpm_packages_is_served_without_them() {
     let site = TestSite::empty();
     site.switch(&[&[fixture::rpm("el9", "socat", "1", b"1"), fixture::file("h/a", b"a")]]);
@@ -264,10 +296,12 @@ async fn what_a_wheel_says_of_itself_is_served_beside_it() {
     site.put(b"no wheel");
     let held = fixture::wheel("a", "1", "a-1-py3-none-any.whl", &wheel);
     let odd = fixture::wheel("b", "1", "b-1-py3-none-any.whl", b"no wheel");
-    site.switch(&[&[held, odd], &[]]);
+    let archive = fixture::wheel("d", "1", "d-1.zip", &wheel);
+    site.switch(&[&[held, odd, archive], &[]]);
     let metadata = site.get("/pypi/packages/a-1-py3-none-any.whl.metadata").await;
     assert_eq!((metadata.status, metadata.text()), (200, "Name: a"));
-    for unknown in ["b-1-py3-none-any.whl.metadata", "c.whl.metadata", ".metadata"] {
+    let none = ["b-1-py3-none-any.whl.metadata", "c.whl.metadata", ".metadata", "d-1.zip.metadata"];
+    for unknown in none {
         assert_eq!(site.get(&format!("/pypi/packages/{unknown}")).await.status, 404, "{unknown}");
     }
 }

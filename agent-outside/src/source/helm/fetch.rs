@@ -46,7 +46,7 @@ use crate::{
         http::{Http, HttpError, Redacted, Space},
         oci::{self, ImageError, auth::is_loopback},
     },
-    waybill::{ChartLine, ImageLine},
+    waybill::{ChartLine, ImageLine, place},
 };
 
 /// What a line of charts leads to.
@@ -409,9 +409,7 @@ fn held(
 /// [`HelmError::Name`].
 pub fn served_as(repo: &Url) -> Result<SafePath, HelmError> {
     let wrong = || HelmError::Name(Redacted::of(repo).to_string());
-    let host = repo.host_str().ok_or_else(wrong)?;
-    let port = repo.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{host}{port}{}", repo.path().trim_end_matches('/')).parse().map_err(|_| wrong())
+    place(repo).ok_or_else(wrong)?.trim_end_matches('/').parse().map_err(|_| wrong())
 }
 
 async fn images(line: &ChartLine, base: &Utf8Path, held: &Held) -> Result<Images, HelmError> {

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::local::{Named, Place};
 use crate::serve::auth::Auth;
+use crate::serve::body::Address;
 use crate::serve::oci::path::{OciDigest, Reference, RepoName};
 use crate::serve::oci::{DIGEST_HEADER, OciError, send_blob};
 use crate::serve::site::{BlobPaths, Site};
@@ -37,10 +38,11 @@ impl Asked<'_> {
         &self,
         blobs: &BlobPaths,
         blob: BlobRef,
+        address: Address,
         media_type: HeaderValue,
         named: &str,
     ) -> Result<Response, OciError> {
-        send_blob(blobs, self.method, self.headers, blob, media_type, named).await
+        send_blob(blobs, self.method, self.headers, blob, address, media_type, named).await
     }
 
     /// Where an upload goes on. Relative, so that it is right behind any proxy.
