@@ -20,15 +20,20 @@ use crate::{
 /// A site that runs, and an upstream that has more than its waybill names.
 fn world() -> World {
     let mut world = World::new();
-    let mut goods = Goods::first();
-    goods.debs.push(Deb::new("tcpdump", "4.99.3-1").depends("libpcap0.8 (>= 1.9)"));
-    goods.debs.push(Deb::new("libpcap0.8", "1.10.3-1"));
-    goods.wheels.push(Wheel::new("gamma", "2.0").requires("delta>=1").make());
-    goods.wheels.push(Wheel::new("delta", "1.5").make());
-    world.offer(&goods);
+    world.offer(&goods("4.99.3-1"));
     world.upstream.put_image("demo/extra", "2.0", &Image::new(b"extra"));
     world.site.carry();
     world
+}
+
+/// More than the waybill names, with a version of `tcpdump`.
+fn goods(tcpdump: &str) -> Goods {
+    let mut goods = Goods::first();
+    goods.debs.push(Deb::new("tcpdump", tcpdump).depends("libpcap0.8 (>= 1.9)"));
+    goods.debs.push(Deb::new("libpcap0.8", "1.10.3-1"));
+    goods.wheels.push(Wheel::new("gamma", "2.0").requires("delta>=1").make());
+    goods.wheels.push(Wheel::new("delta", "1.5").make());
+    goods
 }
 
 /// Takes the inventory out, and gives what a sync made of the wants by kind and name.
@@ -271,6 +276,37 @@ fn a_want_whose_bytes_nobody_gives_keeps_nothing_else_from_coming() {
     let wants = synced(&world);
     assert_eq!(row(&wants, "tcpdump")["state"], "resolved", "{wants}");
     assert_eq!(planned(&world).len(), 4);
+}
+
+#[test]
+fn a_want_that_is_carried_stays_carried_when_its_upstream_fails() {
+    let mut world = world();
+    world.site.inside.agent.run(&["want", "deb", "tcpdump"]).unwrap();
+    let carried = |world: &World| -> Vec<String> {
+        let path = world.site.outside.agent.folder.join("waybill.lock");
+        let lock: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let names = lock["artifacts"].as_array().unwrap().iter();
+        let names = names.map(|one| one["name"].as_str().unwrap().to_owned());
+        names.filter(|name| name.contains("tcpdump") || name.contains("libpcap")).collect()
+    };
+    let old = ["debian-13/libpcap0.8_1.10.3-1_amd64", "debian-13/tcpdump_4.99.3-1_amd64"];
+    assert_eq!(row(&synced(&world), "tcpdump")["state"], "resolved");
+    assert_eq!(carried(&world), old);
+
+    world.offer(&goods("4.99.4-1"));
+    let pool = "/apt/pool/main/t/tcpdump/tcpdump_4.99.4-1_amd64.deb";
+    world.upstream.fault(pool, Fault::Status(404));
+    assert_eq!(row(&synced(&world), "tcpdump")["state"], "resolved");
+    assert_eq!(carried(&world), old, "nobody gives the new one, so the old one stays");
+    world.upstream.mend();
+    world.upstream.fault(pool, Fault::Status(503));
+    world.site.inventory_home().unwrap();
+    let failed = world.site.outside.sync().unwrap_err();
+    assert_eq!(failed.exit_code, 4, "it may pass, so nothing is left out: {failed:?}");
+    world.upstream.mend();
+    assert_eq!(row(&synced(&world), "tcpdump")["state"], "resolved");
+    let new = ["debian-13/libpcap0.8_1.10.3-1_amd64", "debian-13/tcpdump_4.99.4-1_amd64"];
+    assert_eq!(carried(&world), new);
 }
 
 #[test]
