@@ -28,11 +28,11 @@ use gapferry_proto::{
     want::{self, Want},
 };
 
+use self::tries::Tries;
 pub use self::{
     consumers::{Consumers, consumers},
     lost::Lost,
 };
-use self::tries::Tries;
 use crate::{expand::Expanded, source::http::Http};
 
 /// Most wants that one sync tries: some ten seconds of requests where all are images.
