@@ -166,6 +166,7 @@ const fn verdict_of(error: &PickError) -> Verdict {
     match error {
         PickError::Streams(_) => Verdict::Configuration,
         PickError::Field { .. }
+        | PickError::Place { .. }
         | PickError::Document(_)
         | PickError::Modules { .. }
         | PickError::Elements { .. } => Verdict::Refused,
