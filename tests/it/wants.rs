@@ -4,10 +4,10 @@ use std::{fs, thread, time::Duration};
 
 use serde_json::{Value, json};
 use tests::{
-    Fault,
+    Fault, Site, Upstream,
     clients::{self, Apt, Client},
     fetch,
-    fixtures::{Deb, Image, Wheel, sha256},
+    fixtures::{Deb, Image, Rpm, Wheel, YumRepo, sha256},
     process,
     site::Server,
 };
@@ -307,6 +307,35 @@ fn a_want_that_is_carried_stays_carried_when_its_upstream_fails() {
     assert_eq!(row(&synced(&world), "tcpdump")["state"], "resolved");
     let new = ["debian-13/libpcap0.8_1.10.3-1_amd64", "debian-13/tcpdump_4.99.4-1_amd64"];
     assert_eq!(carried(&world), new);
+}
+
+#[test]
+fn an_rpm_package_is_wanted_that_needs_one_of_another_repository() {
+    let (site, upstream) = (Site::new(), Upstream::start());
+    let base = YumRepo::default().with(Rpm::new("bash", "5.1")).with(Rpm::new("libdw", "1.0"));
+    let stream = YumRepo::default()
+        .with(Rpm::new("vim", "9.0"))
+        .with(Rpm::new("strace", "6.2").requires("libdw"));
+    upstream.put_yum("base", &base);
+    upstream.put_yum("stream", &stream);
+    let mut lines = "  yum:\n".to_owned();
+    for (name, package) in [("base", "bash"), ("stream", "vim")] {
+        lines += &format!(
+            "  - {{baseurl: \"{}/yum/{name}\", arch: x86_64, target: el9, insecure: true, \
+             packages: [{package}]}}\n",
+            upstream.url()
+        );
+    }
+    site.outside.write_waybill(&lines);
+    site.carry();
+    site.inside.agent.run(&["want", "rpm", "strace", "--target", "el9"]).unwrap();
+    site.inventory_home().unwrap();
+    let synced = site.outside.sync().unwrap().json;
+    assert_eq!(row(&synced["wants"], "strace")["state"], "resolved", "{synced}");
+    let plan = site.outside.plan().unwrap().json;
+    let new: Vec<_> = plan["new"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(new, ["el9/libdw-1.0-1.x86_64", "el9/strace-6.2-1.x86_64"]);
+    assert_eq!(site.outside.agent.run(&["check"]).unwrap().json["missing"], json!([]));
 }
 
 #[test]

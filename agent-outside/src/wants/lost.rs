@@ -109,11 +109,11 @@ mod tests {
 
     #[test]
     fn a_want_that_is_given_other_blobs_each_time_is_lost_by_its_name() {
-        let want = Want::new(Kind::File, "h/a", None, None).unwrap();
+        let want = Want::new(Kind::File, "h.example/a", None, None).unwrap();
         let mut lost = Lost::default();
         for (content, by_name) in [("1", false), ("2", true)] {
-            let failures = [failure("h/a", Verdict::Missing)];
-            let lock = [file("h/a", content)];
+            let failures = [failure("h.example/a", Verdict::Missing)];
+            let lock = [file("h.example/a", content)];
             assert!(lost.learn(&failures, &lock, &[], &[&want], &|_| false));
             assert_eq!(lost.wants.contains_key(&want), by_name, "{content}");
         }

@@ -56,7 +56,8 @@ pub struct Tries<'a> {
 /// A line that packages come by.
 enum Line {
     Apt(AptLine),
-    Yum(YumLine),
+    /// The first is asked; the others are where it may be.
+    Yum(Vec<YumLine>),
     Pypi(PypiLine),
 }
 
@@ -134,7 +135,7 @@ impl<'a> Tries<'a> {
     fn lines(&self, kind: Kind) -> Vec<Line> {
         match kind {
             Kind::Deb => lines::apt(self.expanded).into_iter().map(Line::Apt).collect(),
-            Kind::Rpm => lines::yum(self.expanded).into_iter().map(Line::Yum).collect(),
+            Kind::Rpm => lines::yum_sets(self.expanded).into_iter().map(Line::Yum).collect(),
             _ => lines::pypi(self.expanded).into_iter().map(Line::Pypi).collect(),
         }
     }
@@ -321,9 +322,11 @@ impl Line {
                 let line = AptLine { packages, ..line.clone() };
                 Ok(alone(apt::resolve(http, &line, base, label).await))
             }
-            Self::Yum(line) => {
-                let line = YumLine { packages, ..line.clone() };
-                let found = yum::resolve(http, &[(label.to_owned(), line)], base).await;
+            Self::Yum(lines) => {
+                let mut lines: Vec<(String, YumLine)> =
+                    lines.iter().map(|line| (label.to_owned(), line.clone())).collect();
+                lines[0].1.packages = packages;
+                let found = yum::resolve(http, &lines, base).await;
                 for (_, bytes) in &found.kept {
                     store.put(bytes)?;
                 }
@@ -347,7 +350,7 @@ impl Line {
     fn target(&self) -> Option<&str> {
         match self {
             Self::Apt(line) => lines::apt_target(line),
-            Self::Yum(line) => lines::yum_target(line),
+            Self::Yum(lines) => lines::yum_target(&lines[0]),
             Self::Pypi(_) => None,
         }
     }

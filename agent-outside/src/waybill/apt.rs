@@ -75,7 +75,7 @@ impl AptLine {
             Some("name at least one package, or `security: true`, or an `installed` file")
         } else if self.architectures.is_empty() {
             Some("name at least one architecture")
-        } else if self.suite == "merged" {
+        } else if self.suite.trim_matches('/') == "merged" {
             Some("a site serves all that a target holds as the suite merged; name another suite")
         } else if self.uri.is_some() && self.signed_by.is_none() && !self.insecure {
             Some("name the key file in signedBy, or accept any bytes with `insecure: true`")

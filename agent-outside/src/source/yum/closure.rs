@@ -68,6 +68,8 @@ pub struct Asked {
     pub minimal: Minimal,
     /// What targets have, where the line says so.
     pub installed: Option<Vec<Installed>>,
+    /// Whether nothing of it is updated.
+    pub no_updates: bool,
     /// Whether security updates are asked for.
     pub security: bool,
 }

@@ -240,6 +240,7 @@ fn asked(
         weak: line.weak,
         minimal: line.minimal,
         installed: list.map(installed_of),
+        no_updates: line.no_updates,
         security: line.security,
     })
 }

@@ -204,6 +204,7 @@ pub fn updates(universe: &Universe, order: &Order<'_>, line: usize) -> Vec<Job> 
     let asked = &order.asked[line];
     let advisories = asked.security.then_some(order.advisories);
     match (&asked.installed, advisories) {
+        _ if asked.no_updates => Vec::new(),
         (Some(installed), advisories) => {
             let newer = |held| newer(universe, asked, held, advisories);
             let job = |(held, candidates, reason): (&Installed, _, _)| Job {
