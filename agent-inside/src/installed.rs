@@ -4,7 +4,8 @@
 //! Out:  `state/installed/<target>.txt`, one list a target in its one form; the inventory names
 //!       each by its digest, and the medium carries them beside it.
 //!
-//! Which node has what stays inside: a list is what the nodes of a target have together.
+//! Which node has what stays inside: a list is what the nodes of a target have together, and of
+//! which of these packages some node has none.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::{
@@ -162,7 +163,7 @@ mod tests {
         let target: Target = "debian-13".parse().unwrap();
         assert!(all(&home).unwrap().is_empty());
         for (texts, expected) in [
-            (&["b\t2\na\t1\n", "a 1.1 amd64\n"][..], "a\t1\na\t1.1\tamd64\nb\t2\n"),
+            (&["b\t2\na\t1\n", "a 1.1 amd64\n"][..], "a\t1\na\t1.1\tamd64\nb\t0\nb\t2\n"),
             (&["c 1\n"][..], "c\t1\n"),
         ] {
             keep(&home, &target, &join(&outputs(texts)).unwrap()).unwrap();

@@ -133,6 +133,9 @@ impl Row {
     pub fn proof(&self) -> String {
         let by = &self.by;
         match self.verified {
+            Method::Waybill if self.origin.starts_with("file:") => {
+                format!("a file of the bastion ({by})")
+            }
             Method::Waybill => format!("the waybill names its digest ({by})"),
             Method::AptInRelease => format!("an InRelease signed by {by} leads to its digest"),
             Method::PypiIndex => format!("the index {by} names its digest"),

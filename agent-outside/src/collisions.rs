@@ -191,7 +191,9 @@ pub fn text(collisions: &[Collision]) -> String {
     for Collision { kind, name, answer, contents } in collisions {
         let gets = match answer {
             Answer::Refused => {
-                "the inside would refuse the export; take one out of the waybill".to_owned()
+                "the inside would refuse the export; take one out of the waybill, or, where an \
+                 earlier lock has it, set `keep: 0`, or dismiss the want that brings it"
+                    .to_owned()
             }
             Answer::WithRegistryOnly => {
                 "answered to nobody by this name; pull each by its name with the registry"

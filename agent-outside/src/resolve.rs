@@ -147,7 +147,7 @@ pub async fn resolve(
         all.take(pypi::resolve(http, line, base, label).await);
     }
     let Joined { artifacts, mut failures, hints } = all;
-    let artifacts = joined_images(artifacts);
+    let artifacts = joined_documents(joined_images(artifacts));
     failures.extend(disagreements(&artifacts));
     let files = std::mem::take(&mut rpms.files);
     let is_whole = failures.is_empty();
@@ -222,6 +222,27 @@ fn joined_images(artifacts: Vec<Artifact>) -> Vec<Artifact> {
     joined
 }
 
+/// A document of a yum repository that changed between two requests is the first of them, for the
+/// reasons of all.
+fn joined_documents(artifacts: Vec<Artifact>) -> Vec<Artifact> {
+    let mut joined: Vec<Artifact> = vec![];
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for artifact in artifacts {
+        if !matches!(artifact.facts, Facts::YumDocument(_)) {
+            joined.push(artifact);
+            continue;
+        }
+        match places.entry(artifact.name.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(joined.len());
+                joined.push(artifact);
+            }
+            Entry::Occupied(place) => joined[*place.get()].wanted.extend(artifact.wanted),
+        }
+    }
+    joined
+}
+
 /// Adds the manifests and blobs of `other` that `image` lacks.
 fn join_image(image: &mut Artifact, other: Artifact) {
     let lacking = other.blobs.into_iter().filter(|blob| !image.blobs.contains(blob));
@@ -279,7 +300,7 @@ impl Joined {
 mod tests {
     use gapferry_proto::{
         Digest,
-        artifact::{Evidence, FileFacts},
+        artifact::{Evidence, FileFacts, YumDocumentFacts},
     };
 
     use super::*;
@@ -293,6 +314,30 @@ mod tests {
             evidence: Evidence { method, by: String::new(), digest: None },
             wanted: vec![],
         }
+    }
+
+    #[test]
+    fn a_yum_document_that_changed_between_two_requests_is_no_disagreement() {
+        let document = |content: &str| {
+            let facts = YumDocumentFacts {
+                target: "el9".parse().unwrap(),
+                repository: "r".to_owned(),
+                document: "updateinfo".to_owned(),
+                architecture: "x86_64".to_owned(),
+            };
+            Artifact {
+                name: "el9/r/x86_64/updateinfo".to_owned(),
+                facts: Facts::YumDocument(facts),
+                wanted: vec![content.to_owned()],
+                ..file(content, Method::Transport)
+            }
+        };
+        let joined = joined_documents(vec![document("1"), document("2")]);
+        let wanted = ["1", "2"].map(str::to_owned).to_vec();
+        assert_eq!(joined, [Artifact { wanted, ..document("1") }]);
+        assert_eq!(disagreements(&joined).len(), 0);
+        let other = Artifact { name: "h/a".to_owned(), ..file("h/b", Method::Transport) };
+        assert_eq!(disagreements(&[file("h/a", Method::Transport), other]).len(), 1);
     }
 
     #[test]

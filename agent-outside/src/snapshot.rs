@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gapferry_proto::{
-    Artifact, Kind, KubesprayTree, SiteName, Snapshot, limits, snapshot::SnapshotError,
+    Artifact, Facts, Kind, KubesprayTree, SiteName, Snapshot, limits, snapshot::SnapshotError,
 };
 
 use crate::{
@@ -82,7 +82,8 @@ pub fn is_for(waybill: &SiteName, sites: &[SiteName], site: &SiteName, home: &Ho
     }
 }
 
-/// Joins waybills, each with its locks newest first. Within one waybill the newest lock wins.
+/// Joins waybills, each with its locks newest first. Within one waybill the newest lock wins; of a
+/// document of a yum repository that of the first waybill.
 ///
 /// # Errors
 ///
@@ -114,7 +115,10 @@ fn join(
         joined.insert(key, (waybill, artifact));
         return Ok(());
     };
-    if there.blobs != artifact.blobs {
+    // Groups, modules and advisories change by the day: two waybills that were resolved at two
+    // times need not agree about them.
+    let may_differ = matches!(artifact.facts, Facts::YumDocument(_));
+    if there.blobs != artifact.blobs && !may_differ {
         let (kind, name) = key;
         return Err(UnionError::Disagree { kind, name, one: one.clone(), other: waybill });
     }
@@ -127,8 +131,8 @@ fn join(
 #[cfg(test)]
 mod tests {
     use gapferry_proto::{
-        BlobId, BlobRef, Digest, Facts,
-        artifact::{Evidence, FileFacts, Method},
+        BlobId, BlobRef, Digest,
+        artifact::{Evidence, FileFacts, Method, YumDocumentFacts},
     };
 
     use super::*;
@@ -164,6 +168,23 @@ mod tests {
         let earlier = lock("prod", vec![file("h/a", "old"), file("h/c", "3")]);
         let expected = [file("h/a", "new"), file("h/b", "2"), file("h/c", "3")];
         assert_eq!(union(vec![vec![newest, earlier]]).unwrap(), Snapshot::of(expected).unwrap());
+    }
+
+    #[test]
+    fn of_a_yum_document_that_changed_between_two_syncs_the_first_waybill_has_the_word() {
+        let groups = |content: &str| {
+            let facts = YumDocumentFacts {
+                target: "el9".parse().unwrap(),
+                repository: "r".to_owned(),
+                document: "group".to_owned(),
+                architecture: "x86_64".to_owned(),
+            };
+            Artifact { facts: Facts::YumDocument(facts), ..file("el9/r/x86_64/group", content) }
+        };
+        let waybill = |name: &str| vec![lock(name, vec![groups(name)])];
+        let joined = union(vec![waybill("one"), waybill("two")]).unwrap();
+        let wanted = ["one", "two"].map(str::to_owned).to_vec();
+        assert_eq!(joined, Snapshot::of([Artifact { wanted, ..groups("one") }]).unwrap());
     }
 
     #[test]

@@ -12,9 +12,11 @@
 //! their keys and their `require`. What no line answers stays unresolved, with the line to write;
 //! it never keeps a sync from being done, nor does a blob that upstream names and does not give.
 
+mod along;
 pub mod book;
 mod consumers;
 mod lines;
+mod lost;
 mod tries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,12 +24,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use gapferry_common::store::{PutError, Store};
 use gapferry_proto::{
-    Artifact, BlobId, Kind, SiteName,
+    Artifact, Kind, SiteName,
     want::{self, Want},
 };
 
-pub use self::consumers::{Consumers, consumers};
 use self::tries::Tries;
+pub use self::{
+    consumers::{Consumers, consumers},
+    lost::Lost,
+};
 use crate::{expand::Expanded, source::http::Http};
 
 /// Most wants that one sync tries: some ten seconds of requests where all are images.
@@ -40,10 +45,10 @@ pub type Asked = BTreeMap<Want, BTreeSet<SiteName>>;
 #[derive(Debug, Default)]
 pub struct Wishes {
     pub asked: Asked,
-    /// What the lock in force carries: a URL that is dead by now stays carried as it was.
+    /// What the lock in force carries: what upstream no longer gives stays carried as it was.
     pub previous: Vec<Artifact>,
-    /// Blobs that an upstream names and does not give, each with the sentence that says so.
-    pub lost: BTreeMap<BlobId, String>,
+    /// What an upstream names and does not give.
+    pub lost: Lost,
 }
 
 /// What came of a want.

@@ -250,6 +250,21 @@ pub struct YumDocumentFacts {
     pub architecture: String,
 }
 
+impl RpmFacts {
+    /// What a site has of its own at the place of the package, which cannot be served there.
+    pub fn in_the_way(&self) -> Option<&'static str> {
+        let location = self.location.as_str();
+        let key = location.strip_prefix("keys/").and_then(|name| name.strip_suffix(".asc"));
+        if location.starts_with("repodata/") {
+            Some("the repository's own metadata")
+        } else if key.is_some_and(is_fingerprint) {
+            Some("the repository's keys")
+        } else {
+            None
+        }
+    }
+}
+
 impl YumDocumentFacts {
     /// The type of a document that is a key.
     pub fn of_key(fingerprint: &str) -> String {
@@ -258,11 +273,13 @@ impl YumDocumentFacts {
 
     /// The fingerprint, in lower-case hex, of the key that the document is; none of all others.
     pub fn key(&self) -> Option<&str> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        let fingerprint = self.document.strip_prefix(KEY)?;
-        ((40..=64).contains(&fingerprint.len()) && fingerprint.bytes().all(hex))
-            .then_some(fingerprint)
+        self.document.strip_prefix(KEY).filter(|text| is_fingerprint(text))
     }
+}
+
+fn is_fingerprint(text: &str) -> bool {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (40..=64).contains(&text.len()) && text.bytes().all(hex)
 }
 
 /// What the type of a document begins with that is a key.

@@ -14,10 +14,21 @@
 //!
 //! Blank lines and those that begin with `#` count for nothing. A list is rpm's when no line has
 //! a second word.
+//!
+//! Of several nodes the list says what some have and others do not: such a package stands in it
+//! with the version [`absent`], too.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::{Kind, limits};
+
+/// The version that says of a package that some nodes do not have it.
+pub const fn absent(kind: Kind) -> &'static str {
+    if matches!(kind, Kind::Deb) { "0" } else { "0-0" }
+}
 
 /// Packages of nodes of one target.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,7 +95,7 @@ impl List {
         if packages.is_empty() { Err(InstalledError::Empty) } else { Ok(Self { kind, packages }) }
     }
 
-    /// Adds what further nodes of the target have.
+    /// Adds what another node of the target has; what only one of the two has is [`absent`] too.
     ///
     /// # Errors
     ///
@@ -93,8 +104,27 @@ impl List {
         if self.kind != other.kind {
             return Err(InstalledError::Kinds { one: self.kind, other: other.kind });
         }
+        let lacking = other.lacking(self).chain(self.lacking(&other)).collect::<Vec<_>>();
         self.packages.extend(other.packages);
+        self.packages.extend(lacking);
         Ok(())
+    }
+
+    /// What `other` has and these nodes do not, as [`absent`].
+    fn lacking(&self, other: &Self) -> impl Iterator<Item = Package> {
+        let mut own: BTreeMap<&str, BTreeSet<Option<&str>>> = BTreeMap::new();
+        for Package { name, architecture, .. } in &self.packages {
+            own.entry(name).or_default().insert(architecture.as_deref());
+        }
+        // One output may tell the architecture of a package that another is silent about.
+        let has = move |package: &Package| {
+            let Some(known) = own.get(package.name.as_str()) else { return false };
+            let architecture = package.architecture.as_deref();
+            architecture.is_none() || known.contains(&architecture) || known.contains(&None)
+        };
+        let version = absent(self.kind);
+        let lacking = other.packages.iter().filter(move |package| !has(package));
+        lacking.map(move |package| Package { version: version.to_owned(), ..package.clone() })
     }
 }
 
@@ -256,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn what_one_of_three_nodes_lacks_stands_in_their_list_as_absent() {
+        let joined = |texts: [&str; 3]| {
+            let [mut list, two, three] = texts.map(|text| List::parse(text.as_bytes()).unwrap());
+            list.join(two).unwrap();
+            list.join(three).unwrap();
+            assert_eq!(List::parse(list.to_string().as_bytes()).unwrap(), list);
+            list.to_string()
+        };
+        let debs =
+            ["a 1 amd64\nb 1 all\nc 1 amd64\n", "a\t1\nb\t1\nc:i386\t1\n", "a 2\nc 1 amd64\n"];
+        let expected = "a\t1\na\t1\tamd64\na\t2\nb\t0\nb\t0\tall\nb\t1\nb\t1\tall\n\
+            c\t0\tamd64\nc\t0\ti386\nc\t1\tamd64\nc\t1\ti386\n";
+        assert_eq!(joined(debs), expected);
+        let rpms = ["a-1-1.noarch\n", "a-2-1.noarch\nb-1-1.x86_64\n", "a-1-1.noarch\n"];
+        let expected = "a-1-1.noarch\na-2-1.noarch\nb-0-0.x86_64\nb-1-1.x86_64\n";
+        assert_eq!(joined(rpms), expected);
+    }
+
+    #[test]
     fn another_sort_of_file_is_refused_with_its_line() {
         for (text, line) in [
             ("a 1\n<html> of some page\n", 2),
@@ -282,7 +331,7 @@ mod tests {
     fn nodes_of_one_target_have_packages_of_one_kind() {
         let mut list = List::parse(b"a 1\n").unwrap();
         list.join(List::parse(b"a 2\nb 1\n").unwrap()).unwrap();
-        assert_eq!(list.to_string(), "a\t1\na\t2\nb\t1\n");
+        assert_eq!(list.to_string(), "a\t1\na\t2\nb\t0\nb\t1\n");
         let error = list.join(List::parse(b"a-1-1.noarch\n").unwrap()).unwrap_err();
         assert_eq!(error, InstalledError::Kinds { one: Kind::Deb, other: Kind::Rpm });
     }

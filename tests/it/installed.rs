@@ -108,7 +108,8 @@ fn what_nodes_have_comes_home_and_only_what_is_newer_travels() {
     assert_eq!((&lists[0]["target"], &lists[0]["reason"]), (&json!("debian-13"), &Value::Null));
     assert_eq!((&lists[1]["target"], &lists[1]["reason"]), (&json!("el9"), &Value::Null));
     let written = fs::read_to_string(world.on_stick("inventory-000001.debian-13.txt")).unwrap();
-    let expected = "bash\t5.2-1\nlibc6\t2.36-9\tamd64\nsocat\t1.8-1\tamd64\nsocat\t1.8-2\tamd64\n";
+    let expected = "bash\t0\nbash\t5.2-1\nlibc6\t0\tamd64\nlibc6\t2.36-9\tamd64\n\
+                    socat\t1.8-1\tamd64\nsocat\t1.8-2\tamd64\n";
     assert_eq!(written, expected);
     let expected = [
         "debian-13/libc6_2.41-1_amd64",
@@ -119,6 +120,34 @@ fn what_nodes_have_comes_home_and_only_what_is_newer_travels() {
     assert_eq!(world.carried(), expected);
     let check = world.site.outside.agent.run(&["check"]).unwrap().json;
     assert_eq!(check["missing"], json!([]), "{check}");
+}
+
+#[test]
+fn what_one_of_two_nodes_lacks_is_carried_when_an_update_needs_it() {
+    let world = Updated::new();
+    let node1 = world.node("node1", "socat\t1.8-1\nlibc6\t2.41-1\n");
+    let node2 = world.node("node2", "socat\t1.8-1\n");
+    world.say("debian-13", &[&node1, &node2]);
+    let one = world.node("one", "strace-6.1-1.x86_64\n");
+    let other = world.node("other", "strace-6.1-1.x86_64\nlibdw-1.0-1.x86_64\n");
+    let known = world.say("el9", &[&one, &other]);
+    let packages: Vec<_> =
+        known.as_array().unwrap().iter().map(|list| list["packages"].as_u64()).collect();
+    assert_eq!(packages, [Some(2), Some(2)], "what some node lacks is no package");
+    world.lists();
+    let expected = [
+        "debian-13/libc6_2.41-1_amd64",
+        "debian-13/socat_1.8-2_amd64",
+        "rocky-9/libdw-1.0-1.x86_64",
+        "rocky-9/strace-6.2-1.x86_64",
+    ];
+    assert_eq!(world.carried(), expected);
+
+    world.say("debian-13", &[&node1]);
+    world.say("el9", &[&other]);
+    world.lists();
+    let expected = ["debian-13/socat_1.8-2_amd64", "rocky-9/strace-6.2-1.x86_64"];
+    assert_eq!(world.carried(), expected, "all nodes that are known have the rest");
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::{fs, thread, time::Duration};
 
 use serde_json::{Value, json};
 use tests::{
-    Fault,
+    Fault, Site, Upstream,
     clients::{self, Apt, Client},
     fetch,
-    fixtures::{Deb, Image, Wheel, sha256},
+    fixtures::{Deb, Image, Rpm, Wheel, YumRepo, sha256},
     process,
     site::Server,
 };
@@ -20,15 +20,20 @@ use crate::{
 /// A site that runs, and an upstream that has more than its waybill names.
 fn world() -> World {
     let mut world = World::new();
-    let mut goods = Goods::first();
-    goods.debs.push(Deb::new("tcpdump", "4.99.3-1").depends("libpcap0.8 (>= 1.9)"));
-    goods.debs.push(Deb::new("libpcap0.8", "1.10.3-1"));
-    goods.wheels.push(Wheel::new("gamma", "2.0").requires("delta>=1").make());
-    goods.wheels.push(Wheel::new("delta", "1.5").make());
-    world.offer(&goods);
+    world.offer(&goods("4.99.3-1"));
     world.upstream.put_image("demo/extra", "2.0", &Image::new(b"extra"));
     world.site.carry();
     world
+}
+
+/// More than the waybill names, with a version of `tcpdump`.
+fn goods(tcpdump: &str) -> Goods {
+    let mut goods = Goods::first();
+    goods.debs.push(Deb::new("tcpdump", tcpdump).depends("libpcap0.8 (>= 1.9)"));
+    goods.debs.push(Deb::new("libpcap0.8", "1.10.3-1"));
+    goods.wheels.push(Wheel::new("gamma", "2.0").requires("delta>=1").make());
+    goods.wheels.push(Wheel::new("delta", "1.5").make());
+    goods
 }
 
 /// Takes the inventory out, and gives what a sync made of the wants by kind and name.
@@ -271,6 +276,66 @@ fn a_want_whose_bytes_nobody_gives_keeps_nothing_else_from_coming() {
     let wants = synced(&world);
     assert_eq!(row(&wants, "tcpdump")["state"], "resolved", "{wants}");
     assert_eq!(planned(&world).len(), 4);
+}
+
+#[test]
+fn a_want_that_is_carried_stays_carried_when_its_upstream_fails() {
+    let mut world = world();
+    world.site.inside.agent.run(&["want", "deb", "tcpdump"]).unwrap();
+    let carried = |world: &World| -> Vec<String> {
+        let path = world.site.outside.agent.folder.join("waybill.lock");
+        let lock: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let names = lock["artifacts"].as_array().unwrap().iter();
+        let names = names.map(|one| one["name"].as_str().unwrap().to_owned());
+        names.filter(|name| name.contains("tcpdump") || name.contains("libpcap")).collect()
+    };
+    let old = ["debian-13/libpcap0.8_1.10.3-1_amd64", "debian-13/tcpdump_4.99.3-1_amd64"];
+    assert_eq!(row(&synced(&world), "tcpdump")["state"], "resolved");
+    assert_eq!(carried(&world), old);
+
+    world.offer(&goods("4.99.4-1"));
+    let pool = "/apt/pool/main/t/tcpdump/tcpdump_4.99.4-1_amd64.deb";
+    world.upstream.fault(pool, Fault::Status(404));
+    assert_eq!(row(&synced(&world), "tcpdump")["state"], "resolved");
+    assert_eq!(carried(&world), old, "nobody gives the new one, so the old one stays");
+    world.upstream.mend();
+    world.upstream.fault(pool, Fault::Status(503));
+    world.site.inventory_home().unwrap();
+    let failed = world.site.outside.sync().unwrap_err();
+    assert_eq!(failed.exit_code, 4, "it may pass, so nothing is left out: {failed:?}");
+    world.upstream.mend();
+    assert_eq!(row(&synced(&world), "tcpdump")["state"], "resolved");
+    let new = ["debian-13/libpcap0.8_1.10.3-1_amd64", "debian-13/tcpdump_4.99.4-1_amd64"];
+    assert_eq!(carried(&world), new);
+}
+
+#[test]
+fn an_rpm_package_is_wanted_that_needs_one_of_another_repository() {
+    let (site, upstream) = (Site::new(), Upstream::start());
+    let base = YumRepo::default().with(Rpm::new("bash", "5.1")).with(Rpm::new("libdw", "1.0"));
+    let stream = YumRepo::default()
+        .with(Rpm::new("vim", "9.0"))
+        .with(Rpm::new("strace", "6.2").requires("libdw"));
+    upstream.put_yum("base", &base);
+    upstream.put_yum("stream", &stream);
+    let mut lines = "  yum:\n".to_owned();
+    for (name, package) in [("base", "bash"), ("stream", "vim")] {
+        lines += &format!(
+            "  - {{baseurl: \"{}/yum/{name}\", arch: x86_64, target: el9, insecure: true, \
+             packages: [{package}]}}\n",
+            upstream.url()
+        );
+    }
+    site.outside.write_waybill(&lines);
+    site.carry();
+    site.inside.agent.run(&["want", "rpm", "strace", "--target", "el9"]).unwrap();
+    site.inventory_home().unwrap();
+    let synced = site.outside.sync().unwrap().json;
+    assert_eq!(row(&synced["wants"], "strace")["state"], "resolved", "{synced}");
+    let plan = site.outside.plan().unwrap().json;
+    let new: Vec<_> = plan["new"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(new, ["el9/libdw-1.0-1.x86_64", "el9/strace-6.2-1.x86_64"]);
+    assert_eq!(site.outside.agent.run(&["check"]).unwrap().json["missing"], json!([]));
 }
 
 #[test]

@@ -9,7 +9,11 @@ use gapferry_common::{
     exit::{Ended, Exit},
     limit::{self, LimitReader},
 };
-use gapferry_proto::{Target, limits};
+use gapferry_proto::{
+    Target,
+    installed::{List, Package, absent},
+    limits,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -73,9 +77,11 @@ fn read(path: &Utf8Path) -> anyhow::Result<Vec<u8>> {
     Ok(read.map_err(|e| Ended::because(Exit::Usage, format!("cannot read {path}"), e))?)
 }
 
-/// A list in its one form has a line a package.
+/// In each version, without the lines that say that some node has none of it.
 fn packages(kept: &Kept) -> usize {
-    kept.bytes.iter().filter(|byte| **byte == b'\n').count()
+    let is_there = |list: &List, package: &&Package| package.version != absent(list.kind);
+    let count = |list: List| list.packages.iter().filter(|one| is_there(&list, one)).count();
+    List::parse(&kept.bytes).map_or(0, count)
 }
 
 fn document(kept: &Kept) -> Value {

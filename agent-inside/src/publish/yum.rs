@@ -89,11 +89,8 @@ pub const fn target(artifact: &Artifact) -> Option<&Target> {
 /// [`PublishError::Element`].
 pub fn check(artifact: &Artifact, facts: &RpmFacts) -> Result<(), PublishError> {
     let element = |problem| PublishError::Element { artifact: artifact.name.clone(), problem };
-    if facts.location.as_str().starts_with("repodata/") {
-        return Err(element("it stands among the repository's own metadata"));
-    }
-    if facts.location.as_str().starts_with("keys/") {
-        return Err(element("it stands among the repository's keys"));
+    if facts.in_the_way().is_some() {
+        return Err(element("it stands among the repository's own metadata or keys"));
     }
     element::placed(facts, artifact.blobs[0]).map(drop).map_err(element)
 }

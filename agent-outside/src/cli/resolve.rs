@@ -2,11 +2,8 @@
 
 mod kubespray;
 
-use std::collections::BTreeMap;
-
 use camino::Utf8PathBuf;
 use gapferry_common::{cli::Global, durable, exit::Exit};
-use gapferry_proto::BlobId;
 use serde_json::json;
 
 use super::{
@@ -18,7 +15,7 @@ use crate::{
     lock,
     resolve::{self, NotPinned, Resolved},
     source::http::Http,
-    wants::Wishes,
+    wants::{Lost, Wishes},
 };
 
 #[derive(Debug, clap::Args)]
@@ -89,9 +86,6 @@ pub fn say_hints(global: &Global, hints: &[String]) {
     }
 }
 
-/// Blobs that only wants ask for and that nobody gives, each with the sentence that says so.
-pub type Lost = BTreeMap<BlobId, String>;
-
 /// Asks all sources; pinned files that `refresh` names are looked up anew.
 pub fn resolve_now(
     loaded: &LoadedWaybill,
@@ -108,7 +102,7 @@ pub fn resolve_now(
             Err(NotPinned { name: name.clone(), pinned: vec![] })
         })?,
     };
-    let wishes = wishes(loaded, home, Lost::new())?;
+    let wishes = wishes(loaded, home, Lost::default())?;
     let resolving = resolve::resolve(&http, &store, waybill, text, base, &known, &wishes);
     Ok(super::block_on(resolving)??)
 }

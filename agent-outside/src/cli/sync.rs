@@ -1,21 +1,21 @@
 //! `sync`: resolve, fetch, verify; then the new lock is in force.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::{
     cli::{Global, human_bytes},
     durable,
-    exit::{Ended, Exit, chain},
+    exit::{Ended, Exit},
     memory,
     store::Store,
 };
-use gapferry_proto::{Artifact, BlobId, BlobRef, Kind};
+use gapferry_proto::{BlobId, BlobRef, Kind, want::Want};
 use serde_json::json;
 
 use super::{
     LoadedWaybill, exit_of_failures, failure_lines, load_waybill,
-    resolve::{Lost, http, resolve_now, resolve_without, say_hints},
+    resolve::{http, resolve_now, resolve_without, say_hints},
     say_failures,
     wants::{note, outcome_values, say_outcomes},
 };
@@ -27,8 +27,13 @@ use crate::{
     lock::{self, Lock},
     resolve::{Brought, Resolved},
     source::{Failure, yum},
+    wants::Lost,
     waybill::{FileLine, Waybill, file_path},
 };
+
+/// How often a lock is made without what was lost, before that ends the sync: upstreams do not
+/// change so fast, unless one wants to keep us busy.
+const ROUNDS_MAX: usize = 8;
 
 #[derive(Debug, clap::Args)]
 pub struct SyncArgs {
@@ -126,35 +131,28 @@ fn fetch_all(
     store: &Store,
     global: &Global,
 ) -> anyhow::Result<(Fetched, Vec<Failure>)> {
-    let (mut fetched, mut lost) = (Fetched::default(), Lost::new());
+    let (mut fetched, mut lost) = (Fetched::default(), Lost::default());
+    let mut rounds = 0;
     loop {
         let lock = &resolved.lock;
         durable::write(&loaded.lock_path, &lock.encode())?;
         let (more, failures) = fetch_lacking(args, lock, loaded, home, store, global)?;
         fetched.blobs += more.blobs;
         fetched.bytes += more.bytes;
-        let new = if args.locked { None } else { lost_by_wants(resolved, &failures, store) };
-        let Some(new) = new.filter(|new| !new.is_empty()) else { return Ok((fetched, failures)) };
-        lost.extend(new);
+        rounds += 1;
+        let is_last = args.locked || ROUNDS_MAX <= rounds;
+        if is_last || !learn(&mut lost, &failures, resolved, store) {
+            return Ok((fetched, failures));
+        }
         resolve_without(lost.clone(), resolved, loaded, home)?;
     }
 }
 
-/// The blobs that could not be fetched, when all of them are wanted by no line.
-fn lost_by_wants(resolved: &Resolved, failures: &[Failure], store: &Store) -> Option<Lost> {
-    let of_lines: BTreeSet<_> = resolved.brought.artifacts.iter().map(Artifact::key).collect();
-    let mut lost = Lost::new();
-    for failure in failures {
-        let key = (failure.kind, failure.name.as_str());
-        if of_lines.contains(&key) {
-            return None;
-        }
-        let artifact = resolved.lock.artifacts.iter().find(|artifact| artifact.key() == key)?;
-        let why = format!("{} {} cannot be fetched: {}", key.0, key.1, chain(&*failure.error));
-        let lacking = artifact.blobs.iter().filter(|blob| !store.holds(blob));
-        lost.extend(lacking.map(|blob| (blob.id, why.clone())));
-    }
-    Some(lost)
+fn learn(lost: &mut Lost, failures: &[Failure], resolved: &Resolved, store: &Store) -> bool {
+    let granted = resolved.wants.iter().filter(|one| one.reason.is_none() && !one.by_line);
+    let asked: Vec<&Want> = granted.map(|outcome| &outcome.want).collect();
+    let of_lines = &resolved.brought.artifacts;
+    lost.learn(failures, &resolved.lock.artifacts, of_lines, &asked, &|blob| store.holds(blob))
 }
 
 fn fetch_lacking(

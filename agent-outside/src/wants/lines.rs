@@ -32,11 +32,37 @@ pub fn apt(expanded: &Expanded) -> Vec<AptLine> {
 pub fn yum(expanded: &Expanded) -> Vec<YumLine> {
     let bare = expanded.yum.iter().map(|(_, line)| YumLine {
         packages: vec![],
-        security: line.security && line.installed.is_some(),
-        from_all: false,
+        security: false,
+        no_updates: true,
+        from_all: true,
         ..line.clone()
     });
     distinct(bare)
+}
+
+/// The yum lines for each that says something of its own of its targets: a line to ask, then those
+/// whose repositories complete it, for what a package of one needs may be in another.
+pub fn yum_sets(expanded: &Expanded) -> Vec<Vec<YumLine>> {
+    let bare = yum(expanded);
+    let nodes = |line: &YumLine| (yum_target(line).map(str::to_owned), line.arch.clone());
+    let says = |line: &YumLine| (line.weak, line.minimal, line.installed.clone());
+    let mut sets: Vec<Vec<YumLine>> = vec![];
+    for first in &bare {
+        let is_same =
+            |set: &Vec<YumLine>| nodes(&set[0]) == nodes(first) && says(&set[0]) == says(first);
+        if sets.iter().any(is_same) {
+            continue;
+        }
+        let others = bare.iter().filter(|other| *other != first && nodes(other) == nodes(first));
+        let others = others.map(|other| YumLine {
+            weak: first.weak,
+            minimal: first.minimal,
+            installed: first.installed.clone(),
+            ..other.clone()
+        });
+        sets.push([first.clone()].into_iter().chain(others).collect());
+    }
+    sets
 }
 
 /// The Pythons and indexes of the pypi lines, without what they ask for, each once.

@@ -10,7 +10,7 @@ use crate::{
         Network,
         upstream::{Upstream, client, ranged},
     },
-    waybill::{ImageLine, Waybill, file_path},
+    waybill::{ImageLine, Waybill, YumLine, file_path},
 };
 
 fn expanded(spec: &str) -> Expanded {
@@ -121,6 +121,36 @@ fn a_want_goes_to_the_repositories_of_its_target_each_once() {
     let is_for: Vec<bool> =
         bare.iter().map(|line| lines::is_for(&socat, lines::apt_target(line))).collect();
     assert_eq!(is_for, [false, true]);
+}
+
+#[test]
+fn a_want_of_an_rpm_package_goes_once_to_all_repositories_of_its_nodes() {
+    let place =
+        |name: &str| format!("arch: x86_64, packages: [a], baseurl: 'https://m.example/{name}'");
+    let spec = format!(
+        "  yum:\n  - {{target: el9, {}}}\n  - {{target: el9, {}}}\n  - {{target: el8, {}}}\n  \
+         - {{target: el9, {}, minimal: core}}\n",
+        place("base"),
+        place("stream"),
+        place("old"),
+        place("base")
+    );
+    let told: Vec<Vec<String>> = lines::yum_sets(&expanded(&spec))
+        .iter()
+        .map(|set| {
+            let told = |line: &YumLine| format!("{} {:?}", line.baseurl[0], line.minimal);
+            assert!(set.iter().all(|line| line.packages.is_empty() && line.from_all));
+            set.iter().map(told).collect()
+        })
+        .collect();
+    let [base, stream, old] =
+        ["base", "stream", "old"].map(|name| format!("https://m.example/{name}"));
+    let expected = [
+        vec![format!("{base} None"), format!("{stream} None"), format!("{base} None")],
+        vec![format!("{old} None")],
+        vec![format!("{base} Core"), format!("{base} Core"), format!("{stream} Core")],
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

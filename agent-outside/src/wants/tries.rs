@@ -19,7 +19,7 @@ use gapferry_proto::{
     want::{self, Want},
 };
 
-use super::{Wishes, label, lines};
+use super::{Wishes, along, label, lines};
 use crate::{
     expand::Expanded,
     source::{
@@ -56,7 +56,8 @@ pub struct Tries<'a> {
 /// A line that packages come by.
 enum Line {
     Apt(AptLine),
-    Yum(YumLine),
+    /// The first is asked; the others are where it may be.
+    Yum(Vec<YumLine>),
     Pypi(PypiLine),
 }
 
@@ -93,6 +94,12 @@ impl<'a> Tries<'a> {
     ///
     /// [`PutError`]: the store failed.
     pub async fn all(&mut self, wants: &[&Want]) -> Result<(), PutError> {
+        let mut wants = wants.to_vec();
+        let lost = &self.wishes.lost.wants;
+        for (want, reason) in wants.iter().filter_map(|want| lost.get_key_value(*want)) {
+            self.leave_or_keep(want, reason.clone());
+        }
+        wants.retain(|want| !lost.contains_key(*want));
         for kind in [Kind::Deb, Kind::Rpm, Kind::Pypi] {
             let wants: Vec<&Want> =
                 wants.iter().filter(|want| want.kind == kind).copied().collect();
@@ -128,7 +135,7 @@ impl<'a> Tries<'a> {
     fn lines(&self, kind: Kind) -> Vec<Line> {
         match kind {
             Kind::Deb => lines::apt(self.expanded).into_iter().map(Line::Apt).collect(),
-            Kind::Rpm => lines::yum(self.expanded).into_iter().map(Line::Yum).collect(),
+            Kind::Rpm => lines::yum_sets(self.expanded).into_iter().map(Line::Yum).collect(),
             _ => lines::pypi(self.expanded).into_iter().map(Line::Pypi).collect(),
         }
     }
@@ -164,7 +171,7 @@ impl<'a> Tries<'a> {
                     open.push((label, other.to_vec()));
                     continue;
                 }
-                group.iter().for_each(|want| self.leave(want, reason.clone()));
+                group.iter().for_each(|want| self.leave_or_keep(want, reason.clone()));
                 continue;
             }
             for failure in &found.failures {
@@ -255,7 +262,7 @@ impl<'a> Tries<'a> {
         Ok(())
     }
 
-    /// What was carried for a want stays carried when its upstream no longer has it.
+    /// What was carried for a want stays carried when its upstream does not give it now.
     fn leave_or_keep(&mut self, want: &Want, reason: String) {
         let kept: Vec<Artifact> = self.previous(want).into_iter().cloned().collect();
         if kept.is_empty() {
@@ -264,16 +271,20 @@ impl<'a> Tries<'a> {
         self.found.extend(kept);
     }
 
+    /// What the lock in force has for a want, with what came along, where none of it is lost.
     fn previous(&self, want: &Want) -> Vec<&'a Artifact> {
+        let previous = &self.wishes.previous;
         let is_met = |artifact: &&Artifact| !want::met([want], [*artifact]).is_empty();
-        let is_whole = |artifact: &&Artifact| self.lost(std::slice::from_ref(*artifact)).is_none();
-        self.wishes.previous.iter().filter(is_met).filter(is_whole).collect()
+        let sets = previous.iter().filter(is_met).map(|root| along::with(root, previous));
+        let whole = sets.filter(|set| self.lost(set.iter().copied()).is_none());
+        let by_key = whole.flatten().map(|artifact| (artifact.key(), artifact));
+        by_key.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     /// Why something of `artifacts` is not to be had.
-    fn lost(&self, artifacts: &[Artifact]) -> Option<String> {
-        let mut blobs = artifacts.iter().flat_map(|artifact| &artifact.blobs);
-        blobs.find_map(|blob| self.wishes.lost.get(&blob.id).cloned())
+    fn lost<'b>(&self, artifacts: impl IntoIterator<Item = &'b Artifact>) -> Option<String> {
+        let mut blobs = artifacts.into_iter().flat_map(|artifact| &artifact.blobs);
+        blobs.find_map(|blob| self.wishes.lost.blobs.get(&blob.id).cloned())
     }
 
     fn take(&mut self, label: &str, artifacts: Vec<Artifact>) {
@@ -311,9 +322,11 @@ impl Line {
                 let line = AptLine { packages, ..line.clone() };
                 Ok(alone(apt::resolve(http, &line, base, label).await))
             }
-            Self::Yum(line) => {
-                let line = YumLine { packages, ..line.clone() };
-                let found = yum::resolve(http, &[(label.to_owned(), line)], base).await;
+            Self::Yum(lines) => {
+                let mut lines: Vec<(String, YumLine)> =
+                    lines.iter().map(|line| (label.to_owned(), line.clone())).collect();
+                lines[0].1.packages = packages;
+                let found = yum::resolve(http, &lines, base).await;
                 for (_, bytes) in &found.kept {
                     store.put(bytes)?;
                 }
@@ -337,7 +350,7 @@ impl Line {
     fn target(&self) -> Option<&str> {
         match self {
             Self::Apt(line) => lines::apt_target(line),
-            Self::Yum(line) => lines::yum_target(line),
+            Self::Yum(lines) => lines::yum_target(&lines[0]),
             Self::Pypi(_) => None,
         }
     }

@@ -75,6 +75,8 @@ impl AptLine {
             Some("name at least one package, or `security: true`, or an `installed` file")
         } else if self.architectures.is_empty() {
             Some("name at least one architecture")
+        } else if self.suite.trim_matches('/') == "merged" {
+            Some("a site serves all that a target holds as the suite merged; name another suite")
         } else if self.uri.is_some() && self.signed_by.is_none() && !self.insecure {
             Some("name the key file in signedBy, or accept any bytes with `insecure: true`")
         } else {
@@ -117,6 +119,7 @@ mod tests {
             ("{suite: s, architectures: [a], installed: f}", false),
             ("{suite: s, architectures: [a], list: f}", false),
             ("{suite: s, architectures: [], packages: [a]}", true),
+            ("{suite: merged, architectures: [a], packages: [a]}", true),
             ("{suite: s, architectures: [a], packages: [a], uri: 'http://m.example'}", true),
         ] {
             assert_eq!(read(text).unwrap().broken_rule().is_some(), broken, "{text}");

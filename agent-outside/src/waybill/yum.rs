@@ -59,6 +59,10 @@ pub struct YumLine {
     /// Kubespray asks for. No waybill says it.
     #[serde(skip)]
     pub from_all: bool,
+    /// Whether nothing of `installed` is updated: who wants a package asks for that alone. No waybill
+    /// says it.
+    #[serde(skip)]
+    pub no_updates: bool,
     /// Whether neither a signature nor TLS need vouch for the repository.
     #[serde(default)]
     pub insecure: bool,

@@ -3,7 +3,8 @@
 //! In:   the element as upstream wrote it, and what the snapshot says of the package.
 //! Out:  the element with its location below our own root; or why it does not fit.
 //! Pure. An element is taken only if it can stand in a document: tags that close, known entities,
-//! no comment, no declaration. Whoever signed the export vouches for the rest.
+//! no declaration. Comments and what is meant for other programs stay as they are, and say nothing.
+//! Whoever signed the export vouches for the rest.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -58,7 +59,7 @@ pub fn placed(facts: &RpmFacts, blob: BlobRef) -> Result<String, &'static str> {
     if of("checksum", "type") != "sha256" || hex != blob.id.hex() {
         return Err("it names another SHA-256");
     }
-    if of("size", "package") != blob.len_bytes.to_string() {
+    if of("size", "package").parse() != Ok(blob.len_bytes) {
         return Err("it names another size");
     }
     let Range { start, end } = children.get("location").ok_or("it names no location")?.tag;
@@ -78,6 +79,7 @@ fn read(element: &str) -> Result<BTreeMap<String, Child>, &'static str> {
         return Err("it has a character that XML does not allow");
     }
     let mut reader = Reader::from_str(element);
+    reader.config_mut().check_comments = true;
     let mut children = BTreeMap::<String, Child>::new();
     let mut open: Vec<String> = Vec::new();
     let mut is_over = false;
@@ -99,6 +101,9 @@ fn read(element: &str) -> Result<BTreeMap<String, Child>, &'static str> {
                 is_over = open.is_empty();
             }
             Event::Text(text) => add(&mut children, &open, &text.xml10_content())?,
+            Event::CData(text) => add(&mut children, &open, &text.xml10_content())?,
+            Event::Comment(_) => {}
+            Event::PI(instruction) if is_target(instruction.target()) => {}
             Event::GeneralRef(reference) => {
                 let c = meant(&reference).ok_or("it has an entity that is not known")?;
                 add(&mut children, &open, c.encode_utf8(&mut [0; 4]))?;
@@ -164,6 +169,14 @@ fn add(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a processing instruction may be called so (XML 1.0, production 17).
+fn is_target(name: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(is_inner)
+        && !name.eq_ignore_ascii_case("xml")
 }
 
 /// The character that a reference stands for.
@@ -232,6 +245,22 @@ mod tests {
     }
 
     #[test]
+    fn an_element_is_read_as_clients_read_it() {
+        let (good, blob) = rpm();
+        for (old, new) in [
+            ("<name>a-b<", "<name><![CDATA[a-b]]><"),
+            ("<name>a-b<", "<name>a<!-- <name>x</name> -->-b<"),
+            ("<name>a-b<", "<?php <name>x</name> ?><name>a-b<"),
+            ("package=\"3\"", "package=\"003\""),
+        ] {
+            let facts = RpmFacts { element: good.element.replace(old, new), ..good.clone() };
+            assert_ne!(facts.element, good.element);
+            let placed = placed(&facts, blob).unwrap();
+            assert!(placed.contains(new), "{placed}");
+        }
+    }
+
+    #[test]
     fn an_element_that_lies_about_its_package_is_refused() {
         let (good, blob) = rpm();
         placed(&good, blob).unwrap();
@@ -244,6 +273,12 @@ mod tests {
             ("type=\"sha256\"", "type=\"md5\"", "it names another SHA-256"),
             (&*hex, "00", "it names another SHA-256"),
             ("package=\"3\"", "package=\"4\"", "it names another size"),
+            ("<name>a-b<", "<name><![CDATA[a]]><", "it names another package or architecture"),
+            (
+                "<name>a-b<",
+                "<!--<name>a-b</name>--><name>a<",
+                "it names another package or architecture",
+            ),
             ("<location ", "<place ", "it names no location"),
             ("<format/>", "<location href=\"x\"/>", "it says one thing twice"),
         ] {
@@ -262,10 +297,16 @@ mod tests {
             format!("<x/>{}", good.element),
             good.element.replace("</package>", "</package></metadata>"),
             good.element.replace("</package>", ""),
-            good.element.replace("<name>", "<name><!-- <x> -->"),
+            good.element.replace("<name>", "<name><!-- <x> -- -->"),
+            good.element.replace("<name>", "<name><!-- <x>"),
+            good.element.replace("<name>", "<name><![CDATA[<x>"),
+            format!("<![CDATA[x]]>{}", good.element),
+            format!("{}<!-- x -->", good.element),
             good.element.replace("<name>", "<name>&x;"),
             good.element.replace("<name>", "<name>\u{1}"),
-            good.element.replace("<name>", "<?php?><name>"),
+            good.element.replace("<name>", "<?xml version='1.0'?><name>"),
+            good.element.replace("<name>", "<?XML x?><name>"),
+            good.element.replace("<name>", "<??><name>"),
             good.element.replace("</name>", "</nam>"),
             good.element.replace("<format/>", &"<x>".repeat(100)),
             format!("{}<", good.element),

@@ -194,7 +194,8 @@ fn a_package_that_is_not_held_is_a_fault_and_one_among_the_metadata_is_refused()
     let lost = Snapshot::of([package.clone()]).unwrap();
     assert!(matches!(render(&lost, &HeldBytes::default()), Err(PublishError::Read { .. })));
     let Facts::Rpm(facts) = &package.facts else { unreachable!() };
-    for location in ["repodata/repomd.xml", "keys/a.asc"] {
+    let key = format!("keys/{}.asc", "a".repeat(40));
+    for location in ["repodata/repomd.xml", &key] {
         let facts = RpmFacts { location: location.parse().unwrap(), ..facts.clone() };
         let refused = check(&package, &facts);
         assert!(matches!(refused, Err(PublishError::Element { .. })), "{location}");

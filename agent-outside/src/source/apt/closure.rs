@@ -10,7 +10,7 @@
 //! down to `libc6`, as `apt-get install` does on an empty target. With [`Minimal::Required`] it
 //! ends at the minimal install of the release: packages that are `Essential: yes` or `Priority:
 //! required`, and all that these depend on, are carried only when a line names them. With an
-//! `installed` file it ends at what that file lists.
+//! `installed` file it ends at what that file lists and no node lacks.
 //!
 //! # Which package meets a relation
 //!
@@ -155,15 +155,15 @@ pub fn close(
 fn there(offers: &Offers<'_, '_>, request: &Request, steps: &mut usize) -> There {
     let universe = offers.universe;
     if let Some(installed) = &request.installed {
+        let absent = installed.absent(offers.architecture);
         let installed = installed.versions(offers.architecture);
         let is_same = |id: &Id| {
             let package = &universe.packages[*id];
-            installed
-                .get(package.name)
-                .is_some_and(|v| package.parsed_version().as_ref() == Some(v))
+            let held = installed.get(package.name).filter(|_| !absent.contains(package.name));
+            held.is_some_and(|v| package.parsed_version().as_ref() == Some(v))
         };
         let ids = (0..universe.packages.len()).filter(is_same).collect();
-        return There { ids, installed };
+        return There { ids, installed, absent };
     }
     let mut there = There::default();
     if request.minimal == Minimal::Required {

@@ -36,6 +36,9 @@ pub struct There {
     pub ids: HashSet<Id>,
     /// Versions by name: what a target says of itself.
     pub installed: HashMap<String, Version>,
+    /// Names of these that only some nodes of the target have: they meet nothing, and may be in the
+    /// way.
+    pub absent: HashSet<String>,
 }
 
 /// A universe, read as far as somebody asked.
@@ -131,9 +134,10 @@ impl<'u, 'a> Offers<'u, 'a> {
         if there.installed.is_empty() {
             return false;
         }
-        let own = there.installed.get(relation.name).filter(|_| !replaced(relation.name));
+        let is_everywhere = |name: &str| !there.absent.contains(name) && !replaced(name);
+        let own = there.installed.get(relation.name).filter(|_| is_everywhere(relation.name));
         // Which names an installed package provides is not known; those of its other versions are.
-        let provides = |id: Id| there.installed.contains_key(name(id)) && !replaced(name(id));
+        let provides = |id: Id| there.installed.contains_key(name(id)) && is_everywhere(name(id));
         own.is_some_and(|version| relation.admits(Some(version)))
             || (unbound && self.fitting(relation).any(provides))
     }

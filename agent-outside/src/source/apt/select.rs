@@ -12,7 +12,7 @@
 //! | `installed: FILE`                | what is newer than what is installed, with what that needs |
 //! | `security: true, installed: FILE`| the same of security suites alone                          |
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use debversion::Version;
 
@@ -40,7 +40,7 @@ pub struct Asked {
     pub unmet: Vec<Unmet>,
 }
 
-/// Finds the packages that a line asks for. With `installed`, those that targets have in the same
+/// Finds the packages that a line asks for. With `installed`, those that all nodes have in the same
 /// version are left out.
 pub fn select(
     universe: &Universe<'_>,
@@ -50,7 +50,8 @@ pub fn select(
 ) -> Asked {
     let installed = request.installed.as_ref().map(|installed| installed.versions(architecture));
     let whole = request.all || request.security || installed.is_some();
-    let held = Held { universe, installed };
+    let absent = request.installed.as_ref().map(|installed| installed.absent(architecture));
+    let held = Held { universe, installed, absent: absent.unwrap_or_default() };
     let mut asked = Asked::default();
     for named in request.named.iter().filter(|named| named.is_for(architecture)) {
         asked.take_named(&held, named, architecture, &request.label);
@@ -72,6 +73,8 @@ pub fn select(
 struct Held<'u, 'a> {
     universe: &'u Universe<'a>,
     installed: Option<HashMap<String, Version>>,
+    /// What only some of them have.
+    absent: HashSet<String>,
 }
 
 impl Held<'_, '_> {
@@ -80,8 +83,9 @@ impl Held<'_, '_> {
     }
 
     fn has(&self, id: Id) -> bool {
-        let version = self.universe.packages[id].parsed_version();
-        self.version(id).is_some_and(|held| version.as_ref() == Some(held))
+        let package = &self.universe.packages[id];
+        let held = self.version(id).filter(|_| !self.absent.contains(package.name));
+        held.is_some_and(|held| package.parsed_version().as_ref() == Some(held))
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Asked {
     pub minimal: Minimal,
     /// What targets have, where the line says so.
     pub installed: Option<Vec<Installed>>,
+    /// Whether nothing of it is updated.
+    pub no_updates: bool,
     /// Whether security updates are asked for.
     pub security: bool,
 }
@@ -188,7 +190,7 @@ fn carry_all(universe: &Universe, asked: &Asked, carried: &mut BTreeMap<Id, BTre
     }
 }
 
-/// The packages that targets have already.
+/// The packages that all nodes of the targets have already.
 fn held(rules: &Rules<'_>, core: &[Job], installed: &[Installed]) -> BTreeSet<Id> {
     let universe = rules.universe;
     let asked: Vec<Vec<Id>> = core.iter().map(|job| job.candidates.clone()).collect();
@@ -196,7 +198,7 @@ fn held(rules: &Rules<'_>, core: &[Job], installed: &[Installed]) -> BTreeSet<Id
     if !core.is_empty() {
         held.extend(solver::solve(rules, &asked).unwrap_or_default());
     }
-    for one in installed {
+    for one in installed.iter().filter(|one| !one.is_absent) {
         let Some(name) = universe.names.find(&one.name) else { continue };
         held.extend(universe.named(name).filter(|id| {
             let package = &universe.packages[*id];

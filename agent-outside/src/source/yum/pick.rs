@@ -118,6 +118,10 @@ pub struct Passed {
 pub enum PickError {
     #[error("the {field} of {package} is missing or not acceptable: {value:?}")]
     Field { package: String, field: &'static str, value: String },
+    #[error(
+        "{package} has the place {location}, where a site has {what}; leave it out with `exclude`"
+    )]
+    Place { package: String, location: SafePath, what: &'static str },
     #[error(transparent)]
     Document(#[from] DocumentError),
     #[error("cannot use the modules of repository {id}")]
@@ -425,6 +429,9 @@ fn rpm(
         element,
         location,
     };
+    if let Some(what) = facts.in_the_way() {
+        return Err(PickError::Place { package: words, location: facts.location, what });
+    }
     Ok(Rpm {
         name: format!("{}/{words}", wish.target),
         url: join(&root, &facts.location).ok_or_else(|| bad("location", href))?,

@@ -166,6 +166,7 @@ const fn verdict_of(error: &PickError) -> Verdict {
     match error {
         PickError::Streams(_) => Verdict::Configuration,
         PickError::Field { .. }
+        | PickError::Place { .. }
         | PickError::Document(_)
         | PickError::Modules { .. }
         | PickError::Elements { .. } => Verdict::Refused,
@@ -239,6 +240,7 @@ fn asked(
         weak: line.weak,
         minimal: line.minimal,
         installed: list.map(installed_of),
+        no_updates: line.no_updates,
         security: line.security,
     })
 }

@@ -269,6 +269,21 @@ fn of_what_is_installed_newer_versions_are_carried_and_what_their_bounds_force()
 }
 
 #[test]
+fn what_only_some_nodes_have_is_carried_for_the_others_and_is_still_updated() {
+    let lines = ["a 2 | Depends: b", "b 1", "c 1", "d 2 | Breaks: e (<< 2)", "e 2", "f 1"];
+    let installed = installed("a 1\nb 0\nb 1\nc 0\nc 1\nd 1\ne 0\ne 1\nf 1\n");
+    let newer = Request { installed, ..request(&["c", "f"]) };
+    let expected = [
+        "a 2: line: newer than 1, which is installed",
+        "b 1: a depends on it",
+        "c 1: line: c",
+        "d 2: line: newer than 1, which is installed",
+        "e 2: d breaks the one that is installed, line: newer than 1, which is installed",
+    ];
+    assert_eq!(asked(&lines, &[], &newer), expected);
+}
+
+#[test]
 fn security_updates_bring_newer_packages_of_other_suites_only_where_they_must() {
     let lines = ["a 3", "b 2", "c 2", "d 2", "d 3 | Depends: c (>= 2)"];
     let security = ["a 2 | Depends: b (>= 2), c, v | Breaks: d (<< 2)", "e 1"];

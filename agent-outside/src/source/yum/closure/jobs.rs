@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use gapferry_proto::installed::{List, Package};
+use gapferry_proto::installed::{List, Package, absent};
 
 use super::{Asked, Order};
 use crate::{
@@ -38,13 +38,15 @@ const CORE: [&str; 14] = [
     "util-linux",
 ];
 
-/// A package of `rpm -qa`.
+/// A package of `rpm -qa`, of one architecture.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Installed {
     pub name: String,
     /// `[epoch:]version-release`; rpm leaves the epoch out unless told otherwise.
     pub evr: String,
     pub arch: String,
+    /// Whether some node of the targets has none: then none may count on it.
+    pub is_absent: bool,
 }
 
 /// One thing to install: any of its candidates.
@@ -59,6 +61,16 @@ pub struct Job {
     pub name: Option<Sym>,
 }
 
+impl Installed {
+    /// Takes in what another node has.
+    fn join(&mut self, other: Self, absent: &str) {
+        self.is_absent |= other.is_absent;
+        if other.evr != absent && (self.evr == absent || is_lower(&other.evr, &self.evr)) {
+            self.evr = other.evr;
+        }
+    }
+}
+
 impl Job {
     /// Leaves of each name and architecture the highest version.
     pub fn keep_best(&mut self, universe: &Universe) {
@@ -71,15 +83,18 @@ impl Job {
 
 /// What targets have; of a package that nodes have in several versions the lowest.
 pub fn installed_of(list: List) -> Vec<Installed> {
-    let mut lowest: BTreeMap<(String, String), String> = BTreeMap::new();
+    let absent = absent(list.kind);
+    let mut lowest: BTreeMap<(String, String), Installed> = BTreeMap::new();
     for Package { name, version: evr, architecture } in list.packages {
-        match lowest.entry((name, architecture.unwrap_or_default())) {
-            Entry::Vacant(place) => drop(place.insert(evr)),
-            Entry::Occupied(mut place) if is_lower(&evr, place.get()) => drop(place.insert(evr)),
-            Entry::Occupied(_) => {}
+        let arch = architecture.unwrap_or_default();
+        let is_absent = evr == absent;
+        let new = Installed { name: name.clone(), evr, arch: arch.clone(), is_absent };
+        match lowest.entry((name, arch)) {
+            Entry::Vacant(place) => drop(place.insert(new)),
+            Entry::Occupied(mut place) => place.get_mut().join(new, absent),
         }
     }
-    lowest.into_iter().map(|((name, arch), evr)| Installed { name, evr, arch }).collect()
+    lowest.into_values().collect()
 }
 
 /// What an entry of the `packages:` of a line asks for; nothing when nothing has that name.
@@ -189,6 +204,7 @@ pub fn updates(universe: &Universe, order: &Order<'_>, line: usize) -> Vec<Job> 
     let asked = &order.asked[line];
     let advisories = asked.security.then_some(order.advisories);
     match (&asked.installed, advisories) {
+        _ if asked.no_updates => Vec::new(),
         (Some(installed), advisories) => {
             let newer = |held| newer(universe, asked, held, advisories);
             let job = |(held, candidates, reason): (&Installed, _, _)| Job {

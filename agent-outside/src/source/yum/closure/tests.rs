@@ -390,6 +390,24 @@ fn updates_are_what_is_newer_than_what_targets_have() {
 }
 
 #[test]
+fn what_only_some_nodes_have_is_carried_for_the_others_and_is_still_updated() {
+    let universe = universe(&[
+        ("a-2-1.x86_64", "requires: b, c, d"),
+        ("b-1-1.x86_64", ""),
+        ("c-1-1.x86_64", ""),
+        ("d-2-1.x86_64", ""),
+    ]);
+    let text =
+        "a-1-1.x86_64\nb-0-0.x86_64\nb-1-1.x86_64\nc-1-1.x86_64\nd-0-0.x86_64\nd-2-1.x86_64\n";
+    let installed = installed_of(List::parse(text.as_bytes()).unwrap());
+    let told: Vec<_> = installed.iter().map(|one| (one.evr.as_str(), one.is_absent)).collect();
+    assert_eq!(told, [("1-1", false), ("1-1", true), ("1-1", false), ("2-1", true)]);
+    let asked = Asked { installed: Some(installed), ..line("") };
+    let carried = closure_of(&universe, asked).carried.into_keys();
+    assert_eq!(words(&universe, carried).join(" "), "a-2-1.x86_64 b-1-1.x86_64 d-2-1.x86_64");
+}
+
+#[test]
 fn lines_that_say_different_things_of_their_targets_are_closed_in_turn() {
     let universe = universe(&[
         ("a-1-1.x86_64", "requires: bash\nrecommends: b"),

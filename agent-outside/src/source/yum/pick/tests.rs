@@ -146,6 +146,21 @@ fn entries_that_are_not_acceptable_are_refused_one_by_one() {
 }
 
 #[test]
+fn a_package_in_the_way_of_what_a_site_serves_is_refused_by_name() {
+    let primary = samples::primary(&[("a-1-1.x86_64", "requires: b"), ("b-1-1.x86_64", "")]);
+    let key = format!("keys/{}.asc", "0a".repeat(20));
+    for (place, is_refused) in
+        [("repodata/b.rpm", true), (&*key, true), ("keys/b.rpm", false), ("keys/b.asc", false)]
+    {
+        let primary = primary.replace("Packages/b-1-1.x86_64.rpm", place);
+        let picked = picked(&wish(&["a"]), &[repository("r", &[("primary", &primary)])]);
+        let refused: Vec<String> = picked.refused.iter().map(ToString::to_string).collect();
+        assert_eq!(refused.len(), usize::from(is_refused), "{place}");
+        assert!(refused.iter().all(|said| said.starts_with("b-1-1.x86_64 has the place")));
+    }
+}
+
+#[test]
 fn a_document_that_is_none_ends_the_line() {
     let good = samples::primary(&[("a-1-1.x86_64", "")]);
     for bad in [
