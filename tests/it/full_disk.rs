@@ -51,10 +51,12 @@ fn wherever_a_disk_fills_up_the_old_generation_is_served_and_status_tells_why() 
             "failed" => assert!(status["last_import"]["message"].to_string().contains("No space")),
             other => assert_eq!(other, "not", "{status}"),
         }
-        let again = inside.import(&first).expect("it was applied before");
-        assert_eq!(again.json["applied"], false);
-        let still = &inside.status()["last_import"];
-        assert_eq!(still, &status["last_import"], "an older stick wiped what is to be done");
+        if failures == 0 {
+            let again = inside.import(&first).expect("it was applied before");
+            assert_eq!(again.json["applied"], false);
+            let still = &inside.status()["last_import"];
+            assert_eq!(still, &status["last_import"], "an older stick wiped what is to be done");
+        }
         failures += 1;
         room_bytes += room_bytes / 8;
     };
