@@ -5,6 +5,8 @@
 
 mod leave;
 
+use std::io;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::durable::{self, DurableError, at};
 use gapferry_proto::{
@@ -28,6 +30,8 @@ pub enum StateError {
     Format { path: Utf8PathBuf, format: u32 },
     #[error("generation {0} is not kept; `gapferry-inside generations` lists those that are")]
     NoGeneration(Sequence),
+    #[error("{path} is the document of generation {sequence}; restore it from the backup")]
+    OtherGeneration { path: Utf8PathBuf, sequence: Sequence },
     #[error("the list of generation {0} is gone; restore the home from its backup")]
     ListGone(Sequence),
     #[error(transparent)]
@@ -120,19 +124,22 @@ impl State {
     ///
     /// [`StateError`].
     pub fn generations(&self) -> Result<Vec<Generation>, StateError> {
-        let folder = self.root.join("generations");
-        let applied = self.current()?.map_or(Sequence(0), |current| current.sequence);
         let mut generations = vec![];
-        let Ok(entries) = folder.read_dir_utf8() else { return Ok(generations) };
-        for entry in entries {
-            let entry = entry.map_err(at("list", &folder))?;
-            if !entry.file_name().starts_with('.') {
-                generations.extend(read_json::<Generation>(entry.path())?);
-            }
+        for sequence in self.sequences()?.into_iter().rev() {
+            generations.extend(self.read_generation(sequence)?); // none: it leaves just now
         }
-        generations.retain(|generation| generation.sequence <= applied);
-        generations.sort_by_key(|generation| std::cmp::Reverse(generation.sequence));
         Ok(generations)
+    }
+
+    /// The document of a generation, applied or not.
+    fn read_generation(&self, sequence: Sequence) -> Result<Option<Generation>, StateError> {
+        let path = self.generation_path(sequence);
+        match read_json::<Generation>(&path)? {
+            Some(Generation { sequence: other, .. }) if other != sequence => {
+                Err(StateError::OtherGeneration { path, sequence: other })
+            }
+            generation => Ok(generation),
+        }
     }
 
     /// The generation of `sequence`.
@@ -142,7 +149,7 @@ impl State {
     /// [`StateError::NoGeneration`].
     pub fn generation(&self, sequence: Sequence) -> Result<Generation, StateError> {
         let applied = self.current()?.is_some_and(|current| sequence <= current.sequence);
-        let read = read_json(&self.generation_path(sequence))?;
+        let read = self.read_generation(sequence)?;
         read.filter(|_| applied).ok_or(StateError::NoGeneration(sequence))
     }
 
@@ -165,17 +172,8 @@ impl State {
     ///
     /// [`StateError`].
     pub fn drop_unapplied(&self) -> Result<(), StateError> {
-        let applied = self.current()?.map_or(Sequence(0), |current| current.sequence);
-        let folder = self.root.join("generations");
-        if !folder.is_dir() {
-            return Ok(());
-        }
-        for name in durable::names_in(&folder)? {
-            let path = folder.join(name);
-            let generation: Option<Generation> = read_json(&path)?;
-            if generation.is_some_and(|generation| applied < generation.sequence) {
-                durable::remove(&path)?;
-            }
+        for sequence in self.unapplied_sequences()? {
+            durable::remove(&self.generation_path(sequence))?;
         }
         Ok(())
     }
@@ -187,11 +185,11 @@ impl State {
     /// [`StateError`]: the list is damaged.
     pub fn snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>, StateError> {
         let path = self.snapshot_path(id);
-        if !path.is_file() {
-            return Ok(None);
-        }
         let read = gapferry_common::limit::read_file(&path, limits::MANIFEST_LEN_BYTES_MAX);
-        let bytes = read.map_err(at("read", &path))?;
+        let bytes = match read {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(at("read", &path))?,
+        };
         if SnapshotId::of(&bytes) != id {
             return Err(StateError::OtherSnapshot { path });
         }
@@ -235,7 +233,7 @@ impl State {
 /// [`StateError::Json`], [`StateError::Durable`].
 pub fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StateError> {
     let bytes = match std::fs::read(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(at("read", path))?,
     };
     let parsed = serde_json::from_slice(&bytes);
@@ -322,6 +320,41 @@ pub mod tests {
         assert_eq!(state.snapshot(snapshot.id()).unwrap(), Some(snapshot));
         assert_eq!(state.snapshot(SnapshotId::of(b"other")).unwrap(), None);
         assert!(matches!(state.generation(Sequence(7)), Err(StateError::NoGeneration(_))));
+    }
+
+    #[test]
+    fn what_an_admin_put_beside_the_documents_is_no_generation() {
+        let (_temp, state) = state();
+        let kept = kept(&state, 5, &Snapshot::default());
+        state.switch(&current(5)).unwrap();
+        let [document, other] = [5, 4].map(|n| state.generation_path(Sequence(n)));
+        for copy in ["000005.json.bak", "5.json", "+00005.json", "0000005.json", "notes.json"] {
+            std::fs::copy(&document, document.with_file_name(copy)).unwrap();
+        }
+        assert_eq!(state.generations().unwrap(), [kept]);
+        state.drop_unapplied().unwrap();
+        std::fs::copy(&document, &other).unwrap();
+        let refused = state.generations().unwrap_err();
+        assert!(
+            matches!(&refused, StateError::OtherGeneration { path, sequence: Sequence(5) } if *path == other),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_a_fault_and_not_an_empty_one() {
+        let (_temp, state) = state();
+        assert_eq!(state.generations().unwrap(), [], "there is none yet");
+        state.switch(&current(5)).unwrap();
+        std::fs::write(state.root.join("generations"), b"a file").unwrap();
+        assert!(state.generations().is_err());
+        assert!(state.sequences().is_err());
+        assert!(state.unapplied().is_err());
+        assert!(state.leaving().is_err());
+        std::fs::remove_file(state.root.join("generations")).unwrap();
+        std::os::unix::fs::symlink("nowhere", state.root.join("generations")).unwrap();
+        assert!(state.generations().is_err());
+        assert!(state.leaving().is_err());
     }
 
     #[test]

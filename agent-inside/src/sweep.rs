@@ -153,7 +153,10 @@ fn oldest_basis(kept: &[Listed], gave_inventory: bool) -> Option<Sequence> {
         // The same list may have been held twice; what came before the basis of an earlier
         // export is not meant.
         let may_be = |earlier: &&Listed| {
-            earlier.generation.snapshot == basis && oldest <= Some(earlier.generation.sequence)
+            let sequence = earlier.generation.sequence;
+            earlier.generation.snapshot == basis
+                && oldest <= Some(sequence)
+                && sequence < listed.generation.sequence
         };
         if let Some(found) = kept.iter().find(may_be) {
             oldest = Some(found.generation.sequence);

@@ -123,9 +123,15 @@ impl<'a> Importer<'a> {
         };
         match &ending {
             Ending::Refused { refusal, .. } => {
-                self.remember(found, Ended::Refused, Some(chain(refusal)))?;
+                // Where the disk is full the refusal is what to tell.
+                let _told = self.remember(found, Ended::Refused, Some(chain(refusal)));
             }
-            _ => self.remember(found, Ended::Applied, None)?,
+            Ending::Applied { .. } => self.remember(found, Ended::Applied, None)?,
+            // What is remembered of another export is to be done still.
+            Ending::AlreadyApplied { .. } if self.is_remembered(found) => {
+                self.remember(found, Ended::Applied, None)?;
+            }
+            Ending::AlreadyApplied { .. } => {}
         }
         Ok(ending)
     }
@@ -139,6 +145,10 @@ impl<'a> Importer<'a> {
         let import =
             LastImport { export: found.name.clone(), at: Timestamp::now(), ended, message };
         last_import::write(self.home.root(), &import)
+    }
+
+    fn is_remembered(&self, found: &Found) -> bool {
+        last_import::read(self.home.root()).is_some_and(|last| last.export == found.name)
     }
 
     /// What is staged stays when another medium may bring the rest of the export.

@@ -1,6 +1,6 @@
 //! `scrub`: reads every blob again; what is damaged goes into the next inventory.
 
-use gapferry_common::{audit::Audit, cli::Global, durable, exit::Exit, store::scrub};
+use gapferry_common::{audit::Audit, cli::Global, exit::Exit, store::scrub};
 
 use crate::{
     home::Home,
@@ -17,19 +17,22 @@ pub struct ScrubArgs {
 pub fn run(args: &ScrubArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let _lock = home.lock()?;
     let store = home.store()?;
-    let report = scrub::scrub(&store, |_| ())?;
+    let mut report = scrub::scrub(&store, |_| ())?;
     let folder = local::folder(home.root());
     let pushed = Places::below(folder.clone()).read()?.roots();
-    for &id in &report.damaged {
-        // Served no more: no client gets rotten bytes, and the inventory says it is lacking.
-        durable::remove(&store.path(id))?;
+    if !report.damaged.is_empty() {
+        // Served no more: no client gets rotten bytes, and the inventory says it is lacking. What
+        // was pushed again since it was read is whole.
+        let door = local::sweep_door(&folder)?;
+        let _alone = door.alone()?;
+        report.damaged = scrub::remove_damaged(&store, &report.damaged)?;
     }
     if !report.damaged.is_empty() {
         Audit::of(home.root()).record("damaged", &report)?;
     }
     if args.reindex {
         scrub::reindex(&store)?;
-        local::rebuild_aliases(&folder, &store)?;
+        local::rebuild_aliases(&folder, &store, &local::sweep_door(&folder)?)?;
     }
     global.print(&report, || {
         let mut text = format!("{} blobs read, {} damaged", report.blobs, report.damaged.len());

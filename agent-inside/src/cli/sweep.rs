@@ -1,6 +1,7 @@
 //! `sweep`: takes the content of old generations out of the store.
 
 use std::{
+    io,
     num::NonZeroU32,
     time::{Duration, SystemTime},
 };
@@ -8,7 +9,8 @@ use std::{
 use gapferry_common::{
     audit::Audit,
     cli::{Global, human_bytes},
-    exit::Exit,
+    durable::DurableError,
+    exit::{Exit, chain},
 };
 use gapferry_proto::{Sequence, limits};
 use serde_json::json;
@@ -52,9 +54,10 @@ pub fn run(args: &SweepArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
         true => sweeper.foresee(&found, &plan)?,
         false => {
             let audit = Audit::of(home.root());
-            audit.record("sweeping", &json!({"leaves": plan.leaves}))?;
+            begin(&audit, &plan, global)?;
             let done = sweeper.sweep(&found, &plan)?;
-            let facts = json!({"removed": done.removed, "shown": done.shown});
+            let facts =
+                json!({"leaves": plan.leaves, "removed": done.removed, "shown": done.shown});
             audit.record("swept", &facts)?;
             done
         }
@@ -71,6 +74,18 @@ pub fn run(args: &SweepArgs, home: &Home, global: &Global) -> anyhow::Result<Exi
     Ok(if done.shown.is_empty() { Exit::Done } else { Exit::Incomplete })
 }
 
+/// Writes down what shall leave. On a full disk it is told instead, and written down at the end: a
+/// sweep is what makes room.
+fn begin(audit: &Audit, plan: &Plan, global: &Global) -> Result<(), DurableError> {
+    match audit.record("sweeping", &json!({"leaves": plan.leaves})) {
+        Err(error) if error.source.kind() == io::ErrorKind::StorageFull => {
+            global.say(format!("{}; the sweep goes on, to make room", chain(&error)));
+            Ok(())
+        }
+        recorded => recorded,
+    }
+}
+
 fn text(plan: &Plan, done: &Done, dry_run: bool) -> String {
     let mut lines = vec![];
     for stays in &plan.stays {
@@ -84,7 +99,8 @@ fn text(plan: &Plan, done: &Done, dry_run: bool) -> String {
     });
     if 0 < done.young.blobs {
         lines.push(format!(
-            "{} blobs that nothing needs, {}, are younger than {} hours; a later sweep takes them.",
+            "{} blobs that nothing needs, {}, are younger than {} hours, or dated in the future; a \
+             later sweep takes them.",
             done.young.blobs,
             human_bytes(done.young.bytes),
             limits::SWEEP_SPARES_SECONDS / 3600

@@ -8,7 +8,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
     os::unix::fs::MetadataExt,
 };
@@ -99,10 +99,24 @@ impl State {
     ///
     /// [`StateError`].
     pub fn sequences(&self) -> Result<BTreeSet<Sequence>, StateError> {
-        let applied = self.current()?.map_or(Sequence(0), |current| current.sequence);
-        let mut sequences = numbers_in(&self.root.join("generations"), ".json")?;
-        sequences.retain(|number| *number <= applied.0);
-        Ok(sequences.into_iter().map(Sequence).collect())
+        let applied = self.applied()?;
+        let sequences = numbers_in(&self.root.join("generations"), ".json")?;
+        Ok(sequences.range(..=applied.0).copied().map(Sequence).collect())
+    }
+
+    /// As [`State::unapplied`], without reading any of them.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub(super) fn unapplied_sequences(&self) -> Result<BTreeSet<Sequence>, StateError> {
+        let applied = self.applied()?;
+        let sequences = numbers_in(&self.root.join("generations"), ".json")?;
+        Ok(sequences.into_iter().map(Sequence).filter(|sequence| applied < *sequence).collect())
+    }
+
+    fn applied(&self) -> Result<Sequence, StateError> {
+        Ok(self.current()?.map_or(Sequence(0), |current| current.sequence))
     }
 
     /// Generations that an import wrote and never switched to: it was killed, and may be run again.
@@ -111,13 +125,9 @@ impl State {
     ///
     /// [`StateError`].
     pub fn unapplied(&self) -> Result<Vec<Generation>, StateError> {
-        let applied = self.current()?.map_or(Sequence(0), |current| current.sequence);
         let mut unapplied = vec![];
-        for number in numbers_in(&self.root.join("generations"), ".json")? {
-            let sequence = Sequence(number);
-            if applied < sequence {
-                unapplied.extend(read_json(&self.generation_path(sequence))?);
-            }
+        for sequence in self.unapplied_sequences()? {
+            unapplied.extend(self.read_generation(sequence)?);
         }
         Ok(unapplied)
     }
@@ -142,13 +152,12 @@ impl State {
     pub fn leaving(&self) -> Result<Vec<Leaving>, StateError> {
         let folder = self.root.join("generations");
         let mut leaving = vec![];
-        let Ok(entries) = folder.read_dir_utf8() else { return Ok(leaving) };
-        for entry in entries {
-            let entry = entry.map_err(at("list", &folder))?;
-            if !entry.file_name().starts_with(LEAVING_PREFIX) {
+        for name in all_names_in(&folder)? {
+            let number = name.strip_prefix(LEAVING_PREFIX).and_then(|name| number(name, ".json"));
+            if number.is_none() {
                 continue;
             }
-            let path = entry.into_path();
+            let path = folder.join(name);
             let document = File::open(&path).map_err(at("open", &path))?;
             if let Some(generation) = read_json(&path)? {
                 leaving.push(Leaving { generation, document, path });
@@ -169,13 +178,19 @@ impl State {
         stay: impl IntoIterator<Item = &'a Generation>,
     ) -> Result<(), StateError> {
         let stay: Vec<&Generation> = stay.into_iter().collect();
-        for number in numbers_in(&self.root.join("trees"), "")? {
+        // What has a higher number was never applied, and may be a folder of the admin.
+        let applied = self.applied()?;
+        for &number in numbers_in(&self.root.join("trees"), "")?.range(..=applied.0) {
             if stay.iter().all(|generation| generation.sequence.0 != number) {
                 durable::remove(&self.documents(Sequence(number)))?;
             }
         }
-        for path in files_in(&self.root.join("snapshots"), ".cbor")? {
-            if stay.iter().all(|generation| self.snapshot_path(generation.snapshot) != path) {
+        let folder = self.root.join("snapshots");
+        for name in all_names_in(&folder)? {
+            let path = folder.join(&name);
+            let is_needed =
+                stay.iter().any(|generation| self.snapshot_path(generation.snapshot) == path);
+            if !is_needed && !name.starts_with('.') && name.ends_with(".cbor") {
                 durable::remove(&path)?;
             }
         }
@@ -195,18 +210,28 @@ impl State {
 
 /// The numbers by which things are named in a folder, with this ending; other names are not ours.
 fn numbers_in(folder: &Utf8Path, ending: &str) -> Result<BTreeSet<u64>, DurableError> {
-    let number = |path: &Utf8PathBuf| {
-        path.file_name()?.strip_suffix(ending).filter(|stem| 6 <= stem.len())?.parse().ok()
-    };
-    Ok(files_in(folder, ending)?.iter().filter_map(number).collect())
+    Ok(all_names_in(folder)?.iter().filter_map(|name| number(name, ending)).collect())
 }
 
-fn files_in(folder: &Utf8Path, ending: &str) -> Result<Vec<Utf8PathBuf>, DurableError> {
-    if !folder.is_dir() {
+/// The number of a name that is written as we write it.
+fn number(name: &str, ending: &str) -> Option<u64> {
+    let stem = name.strip_suffix(ending)?;
+    let number: u64 = stem.parse().ok()?;
+    (format!("{number:06}") == stem).then_some(number)
+}
+
+/// All names in a folder, hidden ones among them; none when there is no such folder. One that is
+/// there and cannot be listed is an error: what it holds would count as gone.
+fn all_names_in(folder: &Utf8Path) -> Result<Vec<String>, DurableError> {
+    let is_gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+    if fs::symlink_metadata(folder).is_err_and(|e| is_gone(&e)) {
         return Ok(vec![]);
     }
-    let names = durable::names_in(folder)?.into_iter().filter(|name| name.ends_with(ending));
-    Ok(names.map(|name| folder.join(name)).collect())
+    let mut names = vec![];
+    for entry in folder.read_dir_utf8().map_err(at("list", folder))? {
+        names.push(entry.map_err(at("list", folder))?.file_name().to_owned());
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -258,12 +283,14 @@ mod tests {
         }
         let lost = state.snapshot_path(gapferry_proto::SnapshotId::of(b"other"));
         durable::write(&lost, b"x").unwrap();
-        let foreign = state.documents(Sequence(1)).parent().unwrap().join("notes");
-        durable::write(&foreign, b"x").unwrap();
+        let foreign = ["notes", "20261129", "1"]
+            .map(|name| state.documents(Sequence(1)).with_file_name(name));
+        foreign.iter().for_each(|path| durable::write(&path.join("x"), b"x").unwrap());
         state.clear_documents([&stays]).unwrap();
-        let there = [state.documents(Sequence(1)), state.documents(Sequence(2)), foreign, lost]
+        let there = [state.documents(Sequence(1)), state.documents(Sequence(2)), lost]
             .map(|path| path.exists());
-        assert_eq!(there, [false, true, true, false]);
+        assert_eq!(there, [false, true, false]);
+        assert!(foreign.iter().all(|path| path.exists()));
         assert_eq!(state.list(&stays).unwrap(), Snapshot::default());
     }
 }

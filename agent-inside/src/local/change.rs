@@ -53,19 +53,26 @@ impl Local {
         self.add_blob(place, user, blob, |new| arriving.settle(new))
     }
 
-    /// Gives a repository a blob that the store holds already.
+    /// Gives a repository a blob that the store holds already; whether it does.
     ///
     /// # Errors
     ///
     /// [`LocalError`].
-    pub fn mount(&self, place: &Place, user: &str, blob: BlobRef) -> Result<(), LocalError> {
+    pub fn mount(&self, place: &Place, user: &str, blob: BlobRef) -> Result<bool, LocalError> {
         check_name(place)?;
         let _changing = self.changing()?;
-        self.store.touch(blob.id)?;
+        if !self.store.holds(&blob) {
+            return Ok(false);
+        }
+        if let Err(error) = self.store.touch(blob.id) {
+            // No sweep is at work before the document is written, and by that it stays.
+            tracing::warn!(%error, "a blob that was put to use looks as old as it was");
+        }
         self.add_blob(place, user, blob, |new| match new {
             Some(blob) => self.books.hold(place.at, blob),
             None => Ok(()),
-        })
+        })?;
+        Ok(true)
     }
 
     fn add_blob(
@@ -75,29 +82,37 @@ impl Local {
         blob: BlobRef,
         count: impl FnOnce(Option<BlobRef>) -> Result<(), Full>,
     ) -> Result<(), LocalError> {
-        let is_held = self.held().repositories.get(&place.repository).is_some_and(|repository| {
-            repository.blobs.get(&blob.id).is_some_and(|held| held.len_bytes == blob.len_bytes)
-        });
-        count((!is_held).then_some(blob))?;
-        if is_held {
+        let BlobRef { id, len_bytes } = blob;
+        let path = self.places.blob(&place.repository, id);
+        let known = self.known_blob(place, id).filter(|held| held.len_bytes == len_bytes);
+        count(known.is_none().then_some(blob))?;
+        if known.as_ref().is_some_and(|known| documents::stands(&path, known)) {
             return Ok(());
         }
-        let BlobRef { id, len_bytes } = blob;
         let document = BlobDocument { format: FORMAT, len_bytes, by: user.to_owned() };
-        let written = documents::write(&self.places.blob(&place.repository, id), &document);
-        written.inspect_err(|_| self.books.drop_blob(place.at, id))?;
+        let written = documents::write(&path, &document);
+        if known.is_none() && written.is_err() {
+            self.books.drop_blob(place.at, id);
+        }
+        written?;
         let mut held = self.held_mut();
         let repository = held.repositories.entry(place.repository.clone()).or_default();
         repository.blobs.insert(id, document);
         Ok(())
     }
 
+    fn known_blob(&self, place: &Place, id: BlobId) -> Option<BlobDocument> {
+        self.held().repositories.get(&place.repository)?.blobs.get(&id).cloned()
+    }
+
     /// Remembers by which blob a SHA-512 is answered, before anything is named by it.
     fn remember_alias(&self, named: &Named, id: BlobId) -> Result<(), LocalError> {
         let Named::Sha512(sha512) = named else { return Ok(()) };
-        if self.held().aliases.get(sha512) != Some(&id) {
-            let document = AliasDocument { format: FORMAT, sha256: id };
-            documents::write(&self.places.alias(sha512), &document)?;
+        let (path, document) =
+            (self.places.alias(sha512), AliasDocument { format: FORMAT, sha256: id });
+        let is_known = self.held().aliases.get(sha512) == Some(&id);
+        if !is_known || !documents::stands(&path, &document) {
+            documents::write(&path, &document)?;
             self.held_mut().aliases.insert(*sha512, id);
         }
         Ok(())
@@ -223,13 +238,14 @@ impl Local {
         let name = &place.repository;
         let known =
             self.held().repositories.get(name).and_then(|r| r.manifests.get(&blob.id).cloned());
-        if known.as_ref() == Some(&document) {
+        let path = self.places.manifest(name, blob.id);
+        if known.as_ref() == Some(&document) && documents::stands(&path, &document) {
             return Ok(());
         }
         if known.is_none() {
             self.books.hold(place.at, blob)?;
         }
-        let written = documents::write(&self.places.manifest(name, blob.id), &document);
+        let written = documents::write(&path, &document);
         if known.is_none() && written.is_err() {
             self.books.drop_blob(place.at, blob.id);
         }
@@ -279,18 +295,21 @@ impl Local {
         {
             return Err(LocalError::ManifestUnknown);
         }
-        self.audited_delete(place, user, tag, || self.remove_tag(place, tag))
+        self.audited_delete(place, user, tag, &[], || self.remove_tag(place, tag))
     }
 
+    /// `tags` go with what is deleted.
     fn audited_delete(
         &self,
         place: &Place,
         user: &str,
         reference: &str,
+        tags: &[String],
         delete: impl FnOnce() -> Result<(), LocalError>,
     ) -> Result<(), LocalError> {
         let repository = &place.repository;
-        let facts = json!({"user": user, "repository": repository, "reference": reference});
+        let facts =
+            json!({"user": user, "repository": repository, "reference": reference, "tags": tags});
         self.audit.record("deleting", &facts)?;
         delete()?;
         Ok(self.audit.record("deleted", &facts)?)
@@ -325,9 +344,9 @@ impl Local {
         let leading = tags.filter(|(_, document)| document.manifest == id);
         let tags: Vec<String> = leading.map(|(tag, _)| tag.clone()).collect();
         drop(held);
-        self.audited_delete(place, user, &named.to_string(), || {
-            for tag in tags {
-                self.remove_tag(place, &tag)?;
+        self.audited_delete(place, user, &named.to_string(), &tags, || {
+            for tag in &tags {
+                self.remove_tag(place, tag)?;
             }
             documents::remove(&self.places.manifest(name, id))?;
             self.forget(place, |repository| drop(repository.manifests.remove(&id)));
@@ -352,7 +371,7 @@ impl Local {
             return Err(LocalError::BlobNeeded);
         }
         drop(held);
-        self.audited_delete(place, user, &format!("blob {named}"), || {
+        self.audited_delete(place, user, &format!("blob {named}"), &[], || {
             documents::remove(&self.places.blob(name, id))?;
             self.forget(place, |repository| drop(repository.blobs.remove(&id)));
             self.books.drop_blob(place.at, id);

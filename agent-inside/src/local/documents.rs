@@ -11,6 +11,7 @@
 //! document is small, primary and written by the durable write; the blobs lie in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::{fs, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::durable::{self, DurableError, at};
@@ -18,6 +19,9 @@ use gapferry_common::hashing::Sha512;
 use gapferry_common::limit;
 use gapferry_proto::{BlobId, BlobRef, FORMAT, limits};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Files beside the folders of the repositories: one server alone, and the door of a sweep.
+pub const LOCKS: [&str; 2] = ["lock", "sweep.lock"];
 
 /// A blob that a repository holds.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
@@ -120,10 +124,18 @@ impl Places {
         while let Some((folder, repository)) = open.pop() {
             for name in names(&folder)? {
                 let path = folder.join(&name);
-                if !path.is_dir() {
-                    continue; // the lock
+                if repository.is_empty() && LOCKS.contains(&name.as_str()) && path.is_file() {
+                    continue;
                 }
-                if name.starts_with('_') {
+                let is_folder = match fs::metadata(&path) {
+                    Ok(meta) => meta.is_dir(),
+                    Err(_) if is_gone(&path) => continue,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => false, // a link to nothing
+                    Err(e) => return Err(at("look at", &path)(e)),
+                };
+                if !is_folder {
+                    found.damaged.push(path);
+                } else if name.starts_with('_') {
                     found.read_folder(&path, &name, &repository)?;
                 } else if repository.is_empty() {
                     open.push((path, name));
@@ -150,7 +162,7 @@ impl Found {
                 "_aliases" => self.add_alias(&path, stem),
                 _ => self.add(&path, kind, repository, stem),
             };
-            if read.is_none() {
+            if read.is_none() && !is_gone(&path) {
                 self.damaged.push(path);
             }
         }
@@ -164,15 +176,27 @@ impl Found {
     }
 
     fn add(&mut self, path: &Utf8Path, kind: &str, repository: &str, stem: &str) -> Option<()> {
-        let held = self.repositories.entry(repository.to_owned()).or_default();
         let id = || format!("sha256:{stem}").parse::<BlobId>().ok();
         match kind {
-            "_tags" => held.tags.insert(stem.to_owned(), read(path)?).map_or((), drop),
-            "_manifests" => held.manifests.insert(id()?, read(path)?).map_or((), drop),
-            "_blobs" => held.blobs.insert(id()?, read(path)?).map_or((), drop),
+            "_tags" => {
+                let document = read(path)?;
+                self.held(repository).tags.insert(stem.to_owned(), document);
+            }
+            "_manifests" => {
+                let (id, document) = (id()?, read(path)?);
+                self.held(repository).manifests.insert(id, document);
+            }
+            "_blobs" => {
+                let (id, document) = (id()?, read(path)?);
+                self.held(repository).blobs.insert(id, document);
+            }
             _ => return None,
         }
         Some(())
+    }
+
+    fn held(&mut self, repository: &str) -> &mut Repository {
+        self.repositories.entry(repository.to_owned()).or_default()
     }
 
     /// Every blob that must stay in the store for what was pushed.
@@ -212,6 +236,16 @@ pub fn remove(path: &Utf8Path) -> Result<(), DurableError> {
     }
 }
 
+/// Whether a document lies there as it is in memory: somebody may have removed or damaged it.
+pub fn stands<T: DeserializeOwned + Format + PartialEq>(path: &Utf8Path, document: &T) -> bool {
+    read::<T>(path).as_ref() == Some(document)
+}
+
+/// Whether nothing has that name; a link to nothing has it.
+fn is_gone(path: &Utf8Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+}
+
 /// Bounded by what a manifest of the greatest length can need.
 fn read<T: DeserializeOwned + Format>(path: &Utf8Path) -> Option<T> {
     let bytes = limit::read_file(path, 4 * limits::OCI_MANIFEST_LEN_BYTES_MAX).ok()?;
@@ -219,7 +253,7 @@ fn read<T: DeserializeOwned + Format>(path: &Utf8Path) -> Option<T> {
 }
 
 /// What every document begins with.
-trait Format {
+pub trait Format {
     fn format(&self) -> u32;
 }
 
@@ -235,10 +269,60 @@ macro_rules! has_format {
 
 has_format!(BlobDocument, ManifestDocument, TagDocument, AliasDocument);
 
-/// The names in a folder, without those of temporary files; none when there is no folder.
+/// The names in a folder, without those of temporary files; none when there is no folder. One that
+/// is there and cannot be listed is an error: what it names would count as never pushed.
 fn names(folder: &Utf8Path) -> Result<Vec<String>, DurableError> {
-    if !folder.try_exists().map_err(at("look for", folder))? {
-        return Ok(vec![]);
+    if is_gone(folder) { Ok(vec![]) } else { durable::names_in(folder) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn places() -> (tempfile::TempDir, Places) {
+        let temp = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(temp.path()).unwrap().join("local");
+        (temp, Places::below(root))
     }
-    durable::names_in(folder)
+
+    #[test]
+    fn the_locks_are_passed_over_and_whatever_else_is_no_folder_is_damaged() {
+        let (_temp, places) = places();
+        let root = places.0.clone();
+        assert_eq!(places.read().unwrap(), Found::default(), "nothing was ever pushed");
+        fs::create_dir_all(root.join("apps/x")).unwrap();
+        for lock in LOCKS {
+            fs::write(root.join(lock), b"").unwrap();
+        }
+        assert_eq!(places.read().unwrap(), Found::default());
+        let mut damaged =
+            ["apps/lock", "apps/x/_blobs", "stray"].map(|name| root.join(name)).to_vec();
+        damaged.iter().for_each(|path| fs::write(path, b"").unwrap());
+        damaged.push(root.join("apps/unmounted"));
+        symlink("nowhere", &damaged[3]).unwrap();
+        let mut found = places.read().unwrap();
+        (found.damaged.sort(), damaged.sort());
+        assert_eq!(found, Found { damaged, ..Found::default() });
+    }
+
+    #[test]
+    fn a_document_that_is_a_link_to_nothing_is_damaged_and_not_gone() {
+        let (_temp, places) = places();
+        let path = places.blob("apps/x", BlobId::of(b"x"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink("nowhere", &path).unwrap();
+        assert_eq!(places.read().unwrap(), Found { damaged: vec![path], ..Found::default() });
+    }
+
+    #[test]
+    fn a_space_that_cannot_be_listed_is_a_fault_and_not_an_empty_one() {
+        let (_temp, places) = places();
+        symlink("nowhere", &places.0).unwrap();
+        assert!(places.read().is_err());
+        fs::remove_file(&places.0).unwrap();
+        fs::write(&places.0, b"").unwrap();
+        assert!(places.read().is_err());
+    }
 }

@@ -57,13 +57,28 @@ pub fn folder(home: &Utf8Path) -> Utf8PathBuf {
 }
 
 /// Changes of the documents go through this door together, a sweep of the store alone: what it
-/// reads of them there is true until it is done.
+/// reads of them there is true until it is done. Makes the folder of a home that never took a push:
+/// a server may begin to at any moment.
 ///
 /// # Errors
 ///
 /// [`LockError`].
 pub fn sweep_door(folder: &Utf8Path) -> Result<Door, LockError> {
-    Door::open(folder.join("sweep.lock"))
+    let made = durable::create_folders(folder);
+    made.map_err(|DurableError { path, source, .. }| LockError::Io { path, source })?;
+    Door::open(folder.join(documents::LOCKS[1]))
+}
+
+/// Whether the documents of what was pushed are not there although the store took pushes, as when
+/// `state/local` is not mounted. A server leaves its lock there when it is started.
+///
+/// # Errors
+///
+/// [`DurableError`]: nobody can tell.
+pub fn is_lost(folder: &Utf8Path, store: &Store) -> Result<bool, DurableError> {
+    let lock = folder.join(documents::LOCKS[0]);
+    let took_pushes = store.took_uploads()?;
+    Ok(took_pushes && !lock.try_exists().map_err(durable::at("look for", &lock))?)
 }
 
 /// A digest by which registries name bytes.

@@ -98,7 +98,7 @@ fn lost_aliases_are_made_again_from_the_blobs() {
         home.open(1 << 20).blob(&Place { repository: "apps/x".to_owned(), at: 0 }, &named),
         None
     );
-    assert_eq!(rebuild_aliases(&root, &home.store).unwrap(), 1);
+    assert_eq!(rebuild_aliases(&root, &home.store, &sweep_door(&root).unwrap()).unwrap(), 1);
     let local = home.open(1 << 20);
     assert_eq!(local.blob(&place(&local), &named).unwrap().len_bytes, 5);
 }
@@ -216,6 +216,76 @@ fn a_damaged_document_keeps_no_other_away_and_a_second_server_out() {
     let local = home.open(1 << 20);
     assert!(local.blob(&place(&local), &sha256(b"layer")).is_some());
     assert_eq!(Places::below(folder(&home.root)).read().unwrap().damaged, [broken]);
+}
+
+#[test]
+fn what_was_removed_from_the_disk_is_written_when_it_is_pushed_again() {
+    let home = Home::new();
+    let local = home.open(1 << 20);
+    let layer = Named::Sha512(Sha512::of(b"layer"));
+    let manifest = image(&sha256(b"config"), &layer);
+    let push_all = || {
+        push(&local, b"config", &sha256(b"config")).unwrap();
+        push(&local, b"layer", &layer).unwrap();
+        put(&local, &manifest, "1").unwrap();
+        let used = local.books.used(0);
+        (Places::below(folder(&home.root)).read().unwrap(), used)
+    };
+    let all = push_all();
+    for folder in ["apps", "_aliases"].map(|name| folder(&home.root).join(name)) {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    assert_eq!(push_all(), all);
+    let blob = Places::below(folder(&home.root)).blob("apps/x", BlobId::of(b"layer"));
+    std::fs::write(blob, b"{").unwrap();
+    assert_eq!(push_all(), all);
+}
+
+#[test]
+fn a_blob_that_left_the_store_is_not_mounted() {
+    let home = Home::new();
+    let local = home.open(1 << 20);
+    let id = home.store.put(b"carried").unwrap();
+    let blob = BlobRef { id, len_bytes: 7 };
+    assert!(local.mount(&place(&local), "ci", blob).unwrap());
+    let other = local.place("apps/y").unwrap();
+    std::fs::remove_file(home.store.path(id)).unwrap();
+    assert!(!local.mount(&other, "ci", blob).unwrap());
+    assert_eq!((local.blob(&other, &id.into()), local.tags(&other)), (None, None));
+}
+
+#[test]
+fn the_audit_log_names_the_tags_that_go_with_a_manifest() {
+    let home = Home::new();
+    let local = home.open(1 << 20);
+    let manifest = image(&sha256(b"config"), &sha256(b"layer"));
+    for blob in [&b"config"[..], b"layer"] {
+        push(&local, blob, &sha256(blob)).unwrap();
+    }
+    put(&local, &manifest, "1").unwrap();
+    put(&local, &manifest, "2").unwrap();
+    local.delete_manifest(&place(&local), "ci", &sha256(&manifest)).unwrap();
+    let log = std::fs::read_to_string(home.root.join("state/audit.log")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["event"], &last["tags"]),
+        (&"deleted".into(), &serde_json::json!(["1", "2"]))
+    );
+}
+
+#[test]
+fn documents_that_are_not_mounted_are_lost_and_not_never_pushed() {
+    let home = Home::new();
+    let root = folder(&home.root);
+    assert!(!is_lost(&root, &home.store).unwrap(), "nobody ever served this home");
+    sweep_door(&root).unwrap();
+    assert!(!is_lost(&root, &home.store).unwrap(), "a sweep made the folder");
+    drop(home.open(1 << 20));
+    assert!(!is_lost(&root, &home.store).unwrap());
+    std::fs::rename(&root, root.with_extension("away")).unwrap();
+    assert!(is_lost(&root, &home.store).unwrap());
+    std::fs::create_dir(&root).unwrap();
+    assert!(is_lost(&root, &home.store).unwrap(), "an empty folder, as below a mount");
 }
 
 #[test]

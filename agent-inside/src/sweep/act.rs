@@ -4,24 +4,26 @@
 //!    rollback finds them. From here on a sweep that is killed is finished by the next one.
 //! 2. Whoever shows generations is waited for: a server looks at the list four times a second. A
 //!    generation that somebody goes on showing keeps its content this time.
-//! 3. Behind the door of [`local::sweep_door`], so that nothing is pushed meanwhile, blobs that
-//!    neither a list nor a push needs leave the index and then the store.
+//! 3. Blobs that neither a list nor a push needs leave the index and then, behind the door of
+//!    [`local::sweep_door`], so that nothing is pushed meanwhile, the store.
 //! 4. Documents, lists and old heads go, and last the hidden documents.
 //!
 //! The caller holds the lock of the home, so no import, rollback or inventory is at work.
 
 use std::{
     collections::BTreeSet,
+    io::ErrorKind::StorageFull,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gapferry_common::{
-    durable::DurableError,
+    durable::{DurableError, at},
+    exit::chain,
     lock::{Door, LockError},
     store::{
-        IndexError, Store,
+        Store,
         sweep::{self, Sum, Unneeded},
     },
 };
@@ -29,7 +31,7 @@ use gapferry_proto::{BlobId, Sequence, Snapshot, limits};
 
 use super::{Facts, Listed, Plan};
 use crate::{
-    generation::{Generation, Leaving, State, StateError},
+    generation::{Current, Generation, Leaving, State, StateError},
     inventory,
     local::{self, documents::Places},
     pins,
@@ -40,15 +42,28 @@ use crate::{
 pub enum SweepError {
     #[error(
         "{0} is damaged, so nobody can say which pushed blobs are needed; restore it from the \
-         backup, or remove it and push again"
+         backup, or stop `serve`, remove it, start `serve` and push again"
     )]
     Pushed(Utf8PathBuf),
+    #[error(
+        "{0} has not what a server that takes pushes leaves there, so nobody can say which pushed \
+         blobs are needed; mount it, or restore it from the backup"
+    )]
+    PushedGone(Utf8PathBuf),
+    #[error(
+        "generation {0} is served or the last one that was applied, and its document below \
+         `generations` is gone; restore it from the backup"
+    )]
+    Gone(Sequence),
+    #[error(
+        "generation {0} is pinned, and its document below `generations` is gone; restore it from \
+         the backup, or give it up by `gapferry-inside pin {0} --off`"
+    )]
+    PinnedGone(Sequence),
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
     Durable(#[from] DurableError),
-    #[error(transparent)]
-    Index(#[from] IndexError),
     #[error(transparent)]
     Lock(#[from] LockError),
 }
@@ -100,7 +115,9 @@ impl Sweeper<'_> {
             Ok::<_, StateError>((generation, list))
         };
         let kept = self.state.generations()?.into_iter().map(with_list);
-        let kept = kept.collect::<Result<_, _>>()?;
+        let kept: Vec<_> = kept.collect::<Result<_, _>>()?;
+        let (current, pinned) = (self.state.current()?, pins::read(self.home)?);
+        check_kept(&kept, current.as_ref(), &pinned)?;
         let leaving = self.state.leaving()?.into_iter().map(|leaving| {
             // Its list goes before its document.
             let list = self.state.snapshot(leaving.generation.snapshot)?.unwrap_or_default();
@@ -112,12 +129,13 @@ impl Sweeper<'_> {
         for generation in &unapplied {
             roots.extend(self.state.list(generation)?.blobs().into_keys());
         }
+        let count = inventory::count_path(self.home);
         Ok(Found {
             kept,
             leaving,
-            served: self.state.current()?.map(|current| current.generation),
-            pinned: pins::read(self.home)?,
-            gave_inventory: inventory::count_path(self.home).exists(),
+            served: current.map(|current| current.generation),
+            pinned,
+            gave_inventory: count.try_exists().map_err(at("look for", &count))?,
             unapplied,
             roots,
         })
@@ -181,20 +199,34 @@ impl Sweeper<'_> {
     fn remove_blobs(&self, needed: &BTreeSet<BlobId>) -> Result<(Sum, Sum), SweepError> {
         let young_from = self.young_from();
         let Unneeded { mut old, young } = sweep::find(self.store, needed, young_from)?;
-        let folder = local::folder(self.home);
-        let door = match folder.is_dir() {
-            true => Some(local::sweep_door(&folder)?),
-            false => None,
-        };
+        if let Some(error) = sweep::forget(self.store, &old)? {
+            let error = chain(&error);
+            tracing::warn!(error, "the index was removed; `scrub --reindex` makes it again");
+        }
+        let door = self.door()?;
         let _alone = door.as_ref().map(Door::alone).transpose()?;
         let pushed = self.pushed()?;
         old.retain(|blob| !pushed.contains(&blob.id));
         Ok((sweep::remove(self.store, &old, young_from)?, Sum::of(&young)))
     }
 
+    /// The door that pushes go through; none where nothing was ever pushed and the disk is too full
+    /// to make it. What a server pushes meanwhile all the same is young.
+    fn door(&self) -> Result<Option<Door>, SweepError> {
+        match local::sweep_door(&local::folder(self.home)) {
+            Ok(door) => Ok(Some(door)),
+            Err(LockError::Io { source, .. }) if source.kind() == StorageFull => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The blobs that pushed content needs.
     fn pushed(&self) -> Result<BTreeSet<BlobId>, SweepError> {
-        let found = Places::below(local::folder(self.home)).read()?;
+        let folder = local::folder(self.home);
+        if local::is_lost(&folder, self.store)? {
+            return Err(SweepError::PushedGone(folder));
+        }
+        let found = Places::below(folder).read()?;
         match found.damaged.first() {
             Some(path) => Err(SweepError::Pushed(path.clone())),
             None => Ok(found.roots()),
@@ -204,6 +236,24 @@ impl Sweeper<'_> {
     fn young_from(&self) -> SystemTime {
         let spared = Duration::from_secs(limits::SWEEP_SPARES_SECONDS);
         self.now.checked_sub(spared).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+/// What is served, what was applied last and what is pinned must be kept: else generations got
+/// lost, and what they need would leave with them.
+fn check_kept(
+    kept: &[(Generation, Snapshot)],
+    current: Option<&Current>,
+    pinned: &BTreeSet<Sequence>,
+) -> Result<(), SweepError> {
+    let is_gone = |wanted: &Sequence| kept.iter().all(|(kept, _)| kept.sequence != *wanted);
+    let Some(current) = current else { return Ok(()) };
+    if let Some(gone) = [current.generation, current.sequence].into_iter().find(is_gone) {
+        return Err(SweepError::Gone(gone));
+    }
+    match pinned.range(..=current.sequence).copied().find(is_gone) {
+        Some(gone) => Err(SweepError::PinnedGone(gone)),
+        None => Ok(()),
     }
 }
 

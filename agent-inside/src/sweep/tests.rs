@@ -157,6 +157,15 @@ fn a_list_that_came_back_is_a_basis_where_it_is_nearest() {
 }
 
 #[test]
+fn a_list_that_came_later_is_no_basis_of_what_was_there_before() {
+    let [a, b, c] = [1, 2, 3].map(own);
+    let on_a = Some(a.id());
+    let mut site = Site::new(vec![(b, on_a), (c, None), (a, None)]);
+    site.gave_inventory = true;
+    assert_eq!(site.staying(1), [1, 2, 3], "nobody knows what the inventory said since");
+}
+
+#[test]
 fn what_leaves_is_named_and_counted_once() {
     let lists = [
         list(&[("h/all", "all"), ("h/one", "1"), ("h/pushed", "pushed")]),

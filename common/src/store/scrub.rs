@@ -1,10 +1,12 @@
 //! Scrub: re-hashes every blob and names what is damaged; makes the index again.
 
+use std::{fs, io};
+
 use gapferry_proto::{BlobId, BlobRef};
 use serde::Serialize;
 
 use super::{Index, IndexError, Store};
-use crate::durable::{DurableError, at};
+use crate::durable::{self, DurableError, at};
 
 /// What a scrub found.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +34,30 @@ pub fn scrub(store: &Store, mut each: impl FnMut(&BlobRef)) -> Result<Report, Du
         each(&blob);
     }
     Ok(report)
+}
+
+/// Removes those of these blobs that are damaged still: they may have come anew since they were
+/// read. Those that were. Who may put blobs into the store meanwhile is kept out by the caller's
+/// locks.
+///
+/// # Errors
+///
+/// [`DurableError`]: those that are gone are gone.
+pub fn remove_damaged(store: &Store, damaged: &[BlobId]) -> Result<Vec<BlobId>, DurableError> {
+    let mut removed = vec![];
+    for &id in damaged {
+        let path = store.path(id);
+        let len_bytes = match fs::metadata(&path) {
+            Ok(meta) => meta.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(at("look at", &path)(e)),
+        };
+        if !store.verify(&BlobRef { id, len_bytes })? {
+            durable::remove(&path)?;
+            removed.push(id);
+        }
+    }
+    Ok(removed)
 }
 
 /// Makes the index again from the blobs.
@@ -63,5 +89,22 @@ mod tests {
         std::fs::write(store.path(rotten), b"abd").unwrap();
         let report = scrub(&store, |_| ()).unwrap();
         assert_eq!(report, Report { blobs: 2, bytes: 7, damaged: vec![rotten] });
+    }
+
+    #[test]
+    fn a_blob_that_came_anew_since_it_was_read_is_not_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(Utf8PathBuf::from_path_buf(temp.path().into()).unwrap()).unwrap();
+        let [rotten, again, gone] =
+            [&b"rotten"[..], b"again", b"gone"].map(|bytes| store.put(bytes).unwrap());
+        for id in [rotten, again, gone] {
+            std::fs::write(store.path(id), b"abd").unwrap();
+        }
+        let report = scrub(&store, |_| ()).unwrap();
+        std::fs::remove_file(store.path(gone)).unwrap();
+        store.put(b"again").unwrap();
+        assert_eq!(remove_damaged(&store, &report.damaged).unwrap(), [rotten]);
+        let held: Vec<BlobId> = store.blobs().map(|blob| blob.unwrap().id).collect();
+        assert_eq!(held, [again]);
     }
 }

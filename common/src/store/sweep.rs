@@ -61,17 +61,34 @@ pub fn find(
     Ok(unneeded)
 }
 
-/// Takes blobs out of the index, then out of the store; what is young by now stays.
-///
-/// Killed in between, it leaves blobs that the index does not know: that costs time and no more.
+/// Takes blobs out of the index, before any of them leaves the store. That the index does not know
+/// a blob costs time and no more, so an index that cannot be written, as on a full disk, is removed
+/// whole, and why is given back.
 ///
 /// # Errors
 ///
-/// [`IndexError`]: those that are gone are gone, the rest is there; run it again.
-pub fn remove(store: &Store, blobs: &[BlobRef], young_from: SystemTime) -> Result<Sum, IndexError> {
-    if Index::exists(store) {
-        Index::open(store)?.forget(blobs.iter().map(|blob| blob.id))?;
+/// [`DurableError`]: nor can it be removed.
+pub fn forget(store: &Store, blobs: &[BlobRef]) -> Result<Option<IndexError>, DurableError> {
+    if !Index::exists(store) {
+        return Ok(None);
     }
+    let ids = blobs.iter().map(|blob| blob.id);
+    match Index::open(store).and_then(|mut index| index.forget(ids)) {
+        Ok(()) => Ok(None),
+        Err(error) => Index::remove(store).map(|()| Some(error)),
+    }
+}
+
+/// Takes blobs out of the store that the index does not know any more; what is young by now stays.
+///
+/// # Errors
+///
+/// [`DurableError`]: those that are gone are gone, the rest is there; run it again.
+pub fn remove(
+    store: &Store,
+    blobs: &[BlobRef],
+    young_from: SystemTime,
+) -> Result<Sum, DurableError> {
     let mut removed = vec![];
     for blob in blobs {
         if is_old(store, blob.id, young_from)? {
@@ -127,6 +144,7 @@ mod tests {
         unneeded.young.sort_by_key(|blob| blob.len_bytes);
         let expected = Unneeded { old: vec![old], young: vec![future, touched] };
         assert_eq!(unneeded, expected);
+        assert!(forget(&store, &[old, touched]).unwrap().is_none());
         let removed = remove(&store, &[old, touched], NOW).unwrap();
         assert_eq!(removed, Sum { blobs: 1, bytes: 3 });
         let there = [needed, old, touched, future].map(|blob| store.holds(&blob));
@@ -140,7 +158,20 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let store = Store::open(Utf8PathBuf::from_path_buf(temp.path().into()).unwrap()).unwrap();
         let old = put(&store, b"old", 9);
+        assert!(forget(&store, &[old]).unwrap().is_none());
         assert_eq!(remove(&store, &[old], NOW).unwrap(), Sum { blobs: 1, bytes: 3 });
         assert!(!Index::exists(&store));
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_written_is_removed_and_the_next_one_is_empty() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(Utf8PathBuf::from_path_buf(temp.path().into()).unwrap()).unwrap();
+        let old = put(&store, b"old", 9);
+        fs::write(store.root().join("index.sqlite"), b"no database").unwrap();
+        let failed = forget(&store, &[old]).unwrap();
+        assert!(matches!(failed, Some(IndexError::Sql { .. })), "{failed:?}");
+        assert!(!Index::exists(&store));
+        assert!(!Index::open(&store).unwrap().knows(old.id).unwrap());
     }
 }

@@ -37,13 +37,29 @@ impl Store {
         Ok(Upload { store: self.clone(), file: DurableFile::create_in(&folder)? })
     }
 
-    /// Removes what uploads of a killed process left. The caller is the only one who takes them.
+    /// Removes what uploads of a killed process left, and leaves their folder. The caller is the
+    /// only one who takes them.
     ///
     /// # Errors
     ///
     /// [`DurableError`].
     pub fn clear_uploads(&self) -> Result<(), DurableError> {
-        durable::remove(&self.uploads())
+        let folder = self.uploads();
+        durable::create_folders(&folder)?;
+        for entry in folder.read_dir_utf8().map_err(at("list", &folder))? {
+            durable::remove(entry.map_err(at("list", &folder))?.path())?;
+        }
+        Ok(())
+    }
+
+    /// Whether anybody ever took uploads into this store: [`Store::clear_uploads`] comes before.
+    ///
+    /// # Errors
+    ///
+    /// [`DurableError`]: nobody can tell.
+    pub fn took_uploads(&self) -> Result<bool, DurableError> {
+        let folder = self.uploads();
+        folder.try_exists().map_err(at("look for", &folder))
     }
 
     /// Says that a blob was put to use just now: a sweep spares what is younger than it.
@@ -129,11 +145,15 @@ mod tests {
     #[test]
     fn an_upload_outlives_the_clearing_before_an_import_and_leaves_nothing_when_dropped() {
         let (_temp, store) = store();
+        assert!(!store.took_uploads().unwrap());
         let mut upload = store.upload().unwrap();
+        assert!(store.took_uploads().unwrap());
         upload.write_all(b"abc").unwrap();
         store.clear_temporary().unwrap();
         upload.finish(BlobId::of(b"abc")).unwrap();
         drop(store.upload().unwrap());
+        std::fs::write(store.uploads().join("left"), b"by a killed process").unwrap();
+        store.clear_uploads().unwrap();
         assert_eq!(store.uploads().read_dir_utf8().unwrap().count(), 0);
     }
 

@@ -33,17 +33,22 @@ pub(super) use self::asked::progress;
 /// How many manifests are read into memory at a time.
 const MANIFESTS_AT_A_TIME: usize = 16;
 
+/// How many changes may wait for a sweep, each on a thread of its own; pulls need such threads too.
+const CHANGES_AT_A_TIME: usize = 16;
+
 /// The local space as the network sees it.
 pub struct Push {
     local: Arc<Local>,
     /// Who may read what, for blobs that are taken over from carried repositories.
     auth: Arc<Auth>,
     manifests: Semaphore,
+    changes: Arc<Semaphore>,
 }
 
 impl Push {
     pub fn new(local: Arc<Local>, auth: Arc<Auth>) -> Self {
-        Self { local, auth, manifests: Semaphore::new(MANIFESTS_AT_A_TIME) }
+        let manifests = Semaphore::new(MANIFESTS_AT_A_TIME);
+        Self { local, auth, manifests, changes: Arc::new(Semaphore::new(CHANGES_AT_A_TIME)) }
     }
 
     /// What lies below each prefix.
@@ -231,10 +236,10 @@ impl Push {
     ) -> Result<Option<Response>, OciError> {
         let (local, place, user) = (Arc::clone(&self.local), asked.place.clone(), user.to_owned());
         let carried = from.as_ref().and_then(|from| asked.carried(&self.auth, &named, from));
-        let mounted = blocking(move || {
+        let mounted = self.changing(move || {
             let from = from.as_ref().map(RepoName::as_str);
             match carried.or_else(|| local.find_blob(&named, from, &user)) {
-                Some(blob) => local.mount(&place, &user, blob).map(|()| true),
+                Some(blob) => local.mount(&place, &user, blob),
                 None => Ok(false),
             }
         });
@@ -284,7 +289,7 @@ impl Push {
         named: Named,
     ) -> Result<Response, OciError> {
         let (local, place) = (Arc::clone(&self.local), asked.place.clone());
-        blocking(move || local.finish(&place, &user, taken, &named)).await??;
+        self.changing(move || local.finish(&place, &user, taken, &named)).await??;
         Ok(asked.created("blobs", &named))
     }
 
@@ -310,7 +315,7 @@ impl Push {
         let content_type = content_type.map(|text| text.trim().to_owned());
         let (local, place, by) = (Arc::clone(&self.local), asked.place.clone(), user.clone());
         let put = move || local.put_manifest(&place, &by, &bytes, content_type.as_deref(), name);
-        let pushed = blocking(put).await??;
+        let pushed = self.changing(put).await??;
         tracing::info!(repository = asked.name.as_str(), digest = %pushed.digest, user, "pushed");
         let mut response = asked.created("manifests", &pushed.digest);
         let headers = response.headers_mut();
@@ -332,7 +337,7 @@ impl Push {
     ) -> Result<Response, OciError> {
         let (local, place, by) = (Arc::clone(&self.local), asked.place.clone(), user.clone());
         let text = reference.to_string();
-        let deleted = blocking(move || match reference {
+        let deleted = self.changing(move || match reference {
             Reference::Tag(tag) => local.delete_tag(&place, &by, &tag),
             Reference::Digest(digest) => {
                 let named = digest.named().ok_or(LocalError::ManifestUnknown)?;
@@ -353,9 +358,25 @@ impl Push {
     ) -> Result<Response, OciError> {
         let (local, place, by) = (Arc::clone(&self.local), asked.place.clone(), user.clone());
         let named = digest.named().ok_or(OciError::BlobUnknown)?;
-        blocking(move || local.delete_blob(&place, &by, &named)).await??;
+        self.changing(move || local.delete_blob(&place, &by, &named)).await??;
         tracing::info!(repository = asked.name.as_str(), digest = %named, user, "deleted");
         Ok(StatusCode::ACCEPTED.into_response())
+    }
+
+    /// Does what changes documents, which may have to wait for a sweep. It counts until it is
+    /// done, also when its client is gone.
+    async fn changing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, OciError> {
+        let changes = Arc::clone(&self.changes).acquire_owned();
+        let one = changes.await.map_err(|_| OciError::Store)?;
+        blocking(move || {
+            let done = work();
+            drop(one);
+            done
+        })
+        .await
     }
 }
 

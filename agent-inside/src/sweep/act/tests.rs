@@ -2,6 +2,7 @@
 
 use std::{fs::File, fs::FileTimes};
 
+use gapferry_common::{durable, lock::HomeLock};
 use gapferry_proto::{
     Artifact, BlobRef, Facts as Kind,
     artifact::{Evidence, FileFacts, Method},
@@ -156,4 +157,78 @@ fn where_nobody_can_say_what_is_needed_nothing_leaves() {
     let stopped = home.sweep().unwrap_err();
     assert!(matches!(stopped, SweepError::State(StateError::ListGone(Sequence(3)))));
     assert_eq!(home.held(), [1, 2, 3, 4, 7]);
+}
+
+/// The document of a generation.
+fn document(home: &Home, sequence: u64) -> Utf8PathBuf {
+    home.root.join(format!("generations/{sequence:06}.json"))
+}
+
+fn assert_stopped(home: &Home, is_why: impl FnOnce(&SweepError) -> bool) {
+    let before = durable::files_below(&home.root).unwrap();
+    let stopped = home.sweep().unwrap_err();
+    assert!(is_why(&stopped), "{stopped:?}");
+    assert_eq!(durable::files_below(&home.root).unwrap(), before);
+}
+
+#[test]
+fn where_generations_got_lost_nothing_leaves() {
+    let home = Home::new();
+    std::fs::remove_file(document(&home, 3)).unwrap();
+    assert_stopped(&home, |why| matches!(why, SweepError::Gone(Sequence(3))));
+    std::fs::remove_dir_all(home.root.join("generations")).unwrap();
+    assert_stopped(&home, |why| matches!(why, SweepError::Gone(Sequence(3))));
+    std::fs::write(home.root.join("generations"), b"a file").unwrap();
+    assert_stopped(&home, |why| matches!(why, SweepError::State(StateError::Durable(_))));
+
+    let home = Home::new();
+    home.state.switch(&Current { generation: Sequence(1), ..current(3) }).unwrap();
+    std::fs::remove_file(document(&home, 1)).unwrap();
+    assert_stopped(&home, |why| matches!(why, SweepError::Gone(Sequence(1))));
+
+    let home = Home::new();
+    pins::write(&home.root, [Sequence(1), Sequence(9)].into()).unwrap();
+    std::fs::remove_file(document(&home, 1)).unwrap();
+    assert_stopped(&home, |why| matches!(why, SweepError::PinnedGone(Sequence(1))));
+    pins::write(&home.root, [Sequence(9)].into()).unwrap();
+    home.sweep().unwrap();
+    assert_eq!(home.held(), [3, 4]);
+}
+
+#[test]
+fn copies_beside_the_documents_use_up_no_place_among_the_newest() {
+    let home = Home::new();
+    for copy in ["000003.json.bak", "3.json"] {
+        std::fs::copy(document(&home, 3), home.root.join("generations").join(copy)).unwrap();
+    }
+    let sweeper = home.sweeper();
+    let found = sweeper.look().unwrap();
+    sweeper.sweep(&found, &super::super::plan(&found.facts(2))).unwrap();
+    assert_eq!(home.held(), [2, 3, 4]);
+}
+
+#[test]
+fn where_what_was_pushed_is_not_mounted_nothing_leaves() {
+    let home = Home::new();
+    home.push(7);
+    home.store.clear_uploads().unwrap(); // a server begins to take pushes
+    let folder = local::folder(&home.root);
+    let lock = HomeLock::take(&folder).unwrap();
+    assert_eq!(home.sweep().unwrap().removed.blobs, 2);
+    drop(lock);
+    std::fs::rename(&folder, folder.with_extension("away")).unwrap();
+    let is_gone = |why: &SweepError| matches!(why, SweepError::PushedGone(path) if *path == folder);
+    assert_stopped(&home, is_gone);
+    std::fs::create_dir(&folder).unwrap();
+    assert_stopped(&home, is_gone);
+    assert_eq!(home.held(), [3, 4, 7]);
+}
+
+#[test]
+fn an_index_that_cannot_be_written_keeps_no_blob() {
+    let home = Home::new();
+    std::fs::write(home.store.root().join("index.sqlite"), b"no database").unwrap();
+    home.sweep().unwrap();
+    assert_eq!(home.held(), [3, 4]);
+    assert!(!home.store.root().join("index.sqlite").exists());
 }
