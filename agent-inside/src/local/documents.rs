@@ -303,7 +303,8 @@ mod tests {
         damaged.push(root.join("apps/unmounted"));
         symlink("nowhere", &damaged[3]).unwrap();
         let mut found = places.read().unwrap();
-        (found.damaged.sort(), damaged.sort());
+        found.damaged.sort();
+        damaged.sort();
         assert_eq!(found, Found { damaged, ..Found::default() });
     }
 
