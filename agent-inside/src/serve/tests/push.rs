@@ -538,7 +538,7 @@ async fn who_pushed_and_deleted_is_in_the_audit_log_and_the_page_counts_what_is_
         json!({"event": event, "user": "ci", "repository": "apps/x", "digest": named,
             "tags": ["1"], "bytes": bytes})
     };
-    let deleted = |event, reference: &str| json!({"event": event, "user": "ci", "repository": "apps/x", "reference": reference});
+    let deleted = |event, reference: &str| json!({"event": event, "user": "ci", "repository": "apps/x", "reference": reference, "tags": []});
     let blob = format!("blob {blob}");
     let mut expected = vec![pushed("pushing"), pushed("pushed")];
     for reference in ["1", &named, &blob] {
