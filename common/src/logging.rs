@@ -1,5 +1,7 @@
 //! Logs: human lines or JSON on stderr, never a secret.
 
+use std::io::{self, IsTerminal as _};
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How logs are written.
@@ -22,7 +24,8 @@ pub fn start(verbosity: i8, format: LogFormat) {
     };
     let filter = EnvFilter::try_from_env("GAPFERRY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let layer = layer.with_target(false);
     match format {
         LogFormat::Human => registry.with(layer.without_time()).init(),
         LogFormat::Json => registry.with(layer.json().with_target(true)).init(),
