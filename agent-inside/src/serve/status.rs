@@ -112,10 +112,19 @@ fn repos(site: &Site, scheme: &str, host: &str) -> Vec<String> {
 
 fn charts(site: &Site, scheme: &str, host: &str) -> Vec<String> {
     let add = |repository: &String| {
-        let name = repository.rsplit('/').next().unwrap_or_default();
+        let name = chart_name(repository, &site.chart_repositories);
         format!("helm repo add {name} {scheme}://{host}/helm/{repository}")
     };
     site.chart_repositories.iter().map(add).collect()
+}
+
+/// What helm may call a repository: the last part of its address, all of it where two end alike.
+/// helm takes no colon in a name.
+fn chart_name(repository: &str, all: &BTreeSet<String>) -> String {
+    let last = |of: &str| of.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_one = all.iter().filter(|other| last(other) == last(repository)).count() < 2;
+    let name = if is_one { last(repository) } else { repository.to_owned() };
+    name.replace(['/', ':'], "-")
 }
 
 /// The name by which the client reached us; a name that could not be one is not repeated, since
@@ -125,4 +134,17 @@ fn host(headers: &HeaderMap) -> &str {
     let fits = (1..=255).contains(&host.len())
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b));
     if fits { host } else { "ADMIN-NODE:8080" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_repository_is_called_by_its_last_part_unless_two_end_alike() {
+        let all = ["a.example/stable", "b.example/stable", "c.example/web", "127.0.0.1:9102"];
+        let all: BTreeSet<String> = all.map(str::to_owned).into();
+        let names: Vec<_> = all.iter().map(|repository| chart_name(repository, &all)).collect();
+        assert_eq!(names, ["127.0.0.1-9102", "a.example-stable", "b.example-stable", "web"]);
+    }
 }
