@@ -45,7 +45,15 @@ pub fn run(args: &RollbackArgs, home: &Home, global: &Global) -> anyhow::Result<
     };
     let audit = Audit::of(home.root());
     audit.record("rolling-back", &json!({"from": last.generation, "to": sequence}))?;
-    let current = applier.roll_to(&last, sequence)?;
+    let current = match applier.roll_to(&last, sequence) {
+        Ok(current) => current,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            let facts = json!({"to": sequence, "message": format!("{error:#}")});
+            audit.record("not-rolled-back", &facts)?;
+            return Err(error);
+        }
+    };
     let facts = json!({"from": last.generation, "to": sequence, "activation": current.activation});
     audit.record("rolled-back", &facts)?;
     let document = json!({
