@@ -34,6 +34,17 @@ pub enum KeepError {
         limits::INSTALLED_TARGETS_MAX
     )]
     TooMany,
+    #[error(
+        "a list of {other} is kept already, and on many media {target} is the same file; call the \
+         nodes by one name, or drop it with `gapferry-inside installed --forget {other}`"
+    )]
+    SameFile { target: Target, other: Target },
+    #[error(
+        "the lists of all targets have more than {} bytes together; drop one with \
+         `gapferry-inside installed --forget`",
+        limits::INSTALLED_SUM_BYTES_MAX
+    )]
+    SumTooLong,
     #[error(transparent)]
     Durable(#[from] DurableError),
 }
@@ -89,7 +100,20 @@ pub fn keep(home: &Utf8Path, target: &Target, list: &List) -> Result<(), KeepErr
     if limits::INSTALLED_TARGETS_MAX <= kept.len() && !kept.contains(target) {
         return Err(KeepError::TooMany);
     }
-    Ok(durable::write(&path(home, target), list.to_string().as_bytes())?)
+    let is_same =
+        |other: &&Target| *other != target && other.as_str().eq_ignore_ascii_case(target.as_str());
+    if let Some(other) = kept.iter().find(is_same) {
+        return Err(KeepError::SameFile { target: target.clone(), other: other.clone() });
+    }
+    let text = list.to_string();
+    let others = kept.iter().filter(|other| *other != target).map(|other| path(home, other));
+    let len_bytes =
+        |path: Utf8PathBuf| path.metadata().map(|found| found.len()).map_err(at("read", &path));
+    let others_bytes: u64 = others.map(len_bytes).sum::<Result<u64, DurableError>>()?;
+    if limits::INSTALLED_SUM_BYTES_MAX < others_bytes + text.len() as u64 {
+        return Err(KeepError::SumTooLong);
+    }
+    Ok(durable::write(&path(home, target), text.as_bytes())?)
 }
 
 /// Drops the list of a target; whether there was one. The caller holds the lock of the home.
@@ -201,5 +225,15 @@ mod tests {
         let late = target(limits::INSTALLED_TARGETS_MAX);
         assert!(matches!(keep(&home, &late, &list), Err(KeepError::TooMany)));
         keep(&home, &target(0), &list).unwrap();
+    }
+
+    #[test]
+    fn targets_that_differ_by_case_alone_are_one_file_on_many_media() {
+        let (_temp, home) = home();
+        let list = List::parse(b"a-1-1.noarch\n").unwrap();
+        keep(&home, &"el9".parse().unwrap(), &list).unwrap();
+        let same = keep(&home, &"EL9".parse().unwrap(), &list).unwrap_err();
+        assert!(matches!(same, KeepError::SameFile { .. }), "{same}");
+        keep(&home, &"el9".parse().unwrap(), &list).unwrap();
     }
 }

@@ -174,6 +174,7 @@ fn dpkg(line: &str) -> Option<Entry> {
         },
         [name, version, architecture] => deb(name, version, Some(architecture)),
         [name, version] => deb(name, version, None),
+        [name] if is_of_rpm(name) => None,
         [name] if is_word(name, "+-._:") => Some(Entry::Nothing), // known to dpkg, not installed
         _ => None,
     }
@@ -215,6 +216,15 @@ fn rpm(line: &str) -> Option<Entry> {
             architecture: Some(architecture.to_owned()),
         })
     })
+}
+
+/// Whether a word is a line of `rpm -qa`, such as no package of Debian is called:
+/// `bash-5.1.8-6.el9.x86_64`.
+fn is_of_rpm(word: &str) -> bool {
+    const ARCHITECTURES: [&str; 8] =
+        ["x86_64", "noarch", "aarch64", "i686", "i386", "ppc64le", "s390x", "armv7hl"];
+    let is_ours = |(_, architecture): (&str, &str)| ARCHITECTURES.contains(&architecture);
+    word.rsplit_once('.').is_some_and(is_ours) && rpm(word).is_some()
 }
 
 /// The first column of `dpkg -l`: what is desired, what is, and an `R` where all is not well.
@@ -312,6 +322,7 @@ mod tests {
             ("bash-5.1-1.x86_64\nbash\n", 2),
             ("a one\n", 1),
             ("a 1 amd64\na ../1\n", 2),
+            ("a 1\nbash-5.1.8-6.el9.x86_64\n", 2),
             ("a\n", 1),
             ("a(b)-1-1.x86_64\n", 1),
         ] {

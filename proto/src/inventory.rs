@@ -1,5 +1,7 @@
 //! Inventories: what the inside says it holds and wants. `FORMAT.md`, section 8.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::want::Want;
@@ -15,7 +17,7 @@ pub enum InventoryError {
     #[error("the inventory has format {0}; update this agent")]
     Format(u32),
     #[error(
-        "the inventory names more than {} lists of packages, or one that is too long",
+        "the inventory names more than {} lists of packages, too long ones, or one target twice",
         limits::INSTALLED_TARGETS_MAX
     )]
     Lists,
@@ -105,7 +107,13 @@ impl Inventory {
         }
         let is_long = |list: &InstalledList| limits::INSTALLED_LEN_BYTES_MAX < list.bytes;
         let lists = &inventory.installed;
-        if limits::INSTALLED_TARGETS_MAX < lists.len() || lists.iter().any(is_long) {
+        let is_too_much = || {
+            let targets: BTreeSet<_> = lists.iter().map(|list| &list.target).collect();
+            let sum_bytes: u64 = lists.iter().map(|list| list.bytes).sum();
+            targets.len() < lists.len() || limits::INSTALLED_SUM_BYTES_MAX < sum_bytes
+        };
+        if limits::INSTALLED_TARGETS_MAX < lists.len() || lists.iter().any(is_long) || is_too_much()
+        {
             return Err(InventoryError::Lists);
         }
         Ok(inventory)

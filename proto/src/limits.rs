@@ -64,6 +64,9 @@ pub const INSTALLED_LEN_BYTES_MAX: u64 = 16 << 20;
 /// each distribution and release.
 pub const INSTALLED_TARGETS_MAX: usize = 64;
 
+/// Most bytes of all these lists together: 64 MiB, since the outside has them in memory at once.
+pub const INSTALLED_SUM_BYTES_MAX: u64 = 64 << 20;
+
 /// Most nodes in one recipe. A wheel of 20,000 members needs one each with its codec.
 pub const RECIPE_NODES_MAX: usize = 1 << 20;
 

@@ -23,21 +23,26 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct InstalledArgs {
-    /// The nodes that have it, as in /apt/TARGET/ or /yum/TARGET/; without it the lists that are kept
+    /// Name of the group of nodes, the TARGET in /apt/TARGET/ or /yum/TARGET/; without it, the lists
+    /// that are kept are shown
     #[arg(requires = "files", conflicts_with = "forget")]
     target: Option<Target>,
     /// What `dpkg-query -W` or `rpm -qa` wrote on each node; - is stdin. Together they take the
     /// place of what was known of the target
     #[arg(value_name = "FILE")]
     files: Vec<Utf8PathBuf>,
-    /// Drop the list of a target
+    /// Drop the list of a target; the next inventory makes the bastion forget it too
     #[arg(long, value_name = "TARGET")]
     forget: Vec<Target>,
 }
 
 pub fn run(args: &InstalledArgs, home: &Home, global: &Global) -> anyhow::Result<Exit> {
     if let Some(target) = &args.target {
-        let outputs = args.files.iter().map(|path| Ok((path.clone(), read(path)?)));
+        let named = |path: &Utf8PathBuf| match path.as_str() {
+            "-" => Utf8PathBuf::from("stdin"),
+            _ => path.clone(),
+        };
+        let outputs = args.files.iter().map(|path| Ok((named(path), read(path)?)));
         let list = installed::join(&outputs.collect::<anyhow::Result<Vec<_>>>()?)?;
         let _lock = home.lock()?;
         installed::keep(home.root(), target, &list)?;
