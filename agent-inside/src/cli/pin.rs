@@ -8,7 +8,7 @@ use crate::{generation::State, home::Home, pins};
 
 #[derive(Debug, clap::Args)]
 pub struct PinArgs {
-    /// The generation to keep
+    /// The generation to keep, by its number in `generations`
     #[arg(value_name = "SEQ")]
     sequence: u64,
     /// Take the pin off again

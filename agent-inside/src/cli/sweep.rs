@@ -99,8 +99,8 @@ fn text(plan: &Plan, done: &Done, dry_run: bool) -> String {
     });
     if 0 < done.young.blobs {
         lines.push(format!(
-            "{} blobs that nothing needs, {}, are younger than {} hours, or dated in the future; a \
-             later sweep takes them.",
+            "{} blobs that nothing needs, {}, are younger than {} hours, or dated in the future: \
+             they are still here, and a later sweep takes them.",
             done.young.blobs,
             human_bytes(done.young.bytes),
             limits::SWEEP_SPARES_SECONDS / 3600

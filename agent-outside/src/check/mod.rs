@@ -146,7 +146,7 @@ fn check_wants(ground: &Ground<'_>, report: &mut Report) {
     let Wanted { label, wants } = &ground.wanted;
     let met = want::met(wants, ground.held.artifacts());
     for want in wants.iter().filter(|want| !met.contains(want)) {
-        let reason = "it was carried or found, and the site would not have it";
+        let reason = "the site asked for it, the last sync found it, and no lock in force has it";
         let missing = Missing::new(want.kind, &*want.name, label, reason);
         report.missing.push(Missing { in_waybill: true, ..missing });
     }

@@ -61,6 +61,13 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     let plan = plan::plan(&ledger.basis()?, &wanted);
     let approval = approval(home, &ledger.basis()?.snapshot, &wanted)?;
     write_approval(args, &approval, &site, plan.snapshot)?;
+    if !plan.new_blobs.is_empty() {
+        global.say(format!(
+            "Looking into {} new blobs. The first time, each is opened and its encoder is looked for, \
+             which for xz takes as long as compressing it …",
+            plan.new_blobs.len()
+        ));
+    }
     let reports = reports(home, &ledger, &plan, args.effort, args.exact)?;
     let export_bytes: u64 = reports.iter().map(|report| report.carried_bytes).sum();
     let wants = super::wants::unresolved(&ledger, &wanted)?;

@@ -90,7 +90,9 @@ pub fn run(args: &SyncArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     });
     global.print(&document, || {
         let (count, bytes) = (lock.artifacts.len(), human_bytes(fetched.bytes));
-        format!("{count} artifacts; {} blobs, {bytes} fetched and verified", fetched.blobs)
+        let end =
+            if failures.is_empty() { "" } else { "; not all of it, so no lock is put in force" };
+        format!("{count} artifacts; {} blobs, {bytes} fetched and verified{end}", fetched.blobs)
     });
     Ok(exit_of_failures(&failures))
 }
