@@ -162,14 +162,27 @@ mod tests {
     }
 
     #[test]
-    fn a_list_lies_beside_its_inventory_and_too_many_or_too_long_ones_are_refused() {
+    fn a_list_lies_beside_its_inventory_and_too_many_too_long_or_doubled_ones_are_refused() {
         let name = list(1).file_name("inventory-000004.json");
         assert_eq!(name, "inventory-000004.debian-13.txt");
-        let max = limits::INSTALLED_LEN_BYTES_MAX;
-        let of = |installed| Inventory { installed, ..inventory() }.encode();
-        assert!(Inventory::parse(&of(vec![list(max); limits::INSTALLED_TARGETS_MAX])).is_ok());
-        for lists in [vec![list(1); limits::INSTALLED_TARGETS_MAX + 1], vec![list(max + 1)]] {
-            assert!(matches!(Inventory::parse(&of(lists)), Err(InventoryError::Lists)));
+        let (max, sum_max) = (limits::INSTALLED_LEN_BYTES_MAX, limits::INSTALLED_SUM_BYTES_MAX);
+        let of = |installed| Inventory::parse(&Inventory { installed, ..inventory() }.encode());
+        let several = |count: u64, bytes| -> Vec<InstalledList> {
+            let target = |number| format!("t{number}").parse().unwrap();
+            (0..count)
+                .map(|number| InstalledList { target: target(number), ..list(bytes) })
+                .collect()
+        };
+        let targets_max = limits::INSTALLED_TARGETS_MAX as u64;
+        assert!(of(several(targets_max, 1)).is_ok());
+        assert!(of(several(sum_max / max, max)).is_ok());
+        for lists in [
+            several(targets_max + 1, 1),
+            several(1, max + 1),
+            several(sum_max / max + 1, max),
+            vec![list(1), list(1)],
+        ] {
+            assert!(matches!(of(lists), Err(InventoryError::Lists)));
         }
     }
 
