@@ -142,6 +142,42 @@ pub fn wait_for_switch(server: &Server, before: i64) -> i64 {
 }
 
 #[test]
+fn dnf_installs_after_the_next_import_what_its_log_said_it_lacks() {
+    let Some(world) = World::new() else { return };
+    let spare = [Rpm::new("tool+x", "1.0"), Rpm::new("spare", "1.0")];
+    world.extra.build(&spare, &world.signer);
+    world.put();
+    world.site.carry();
+    let (inside, outside) = (&world.site.inside, &world.site.outside);
+    let server = inside.serve();
+    let folder = tempfile::tempdir().unwrap();
+    let dnf = world.dnf(&server, folder.path());
+    let failed = dnf.run(&["install", "spare"]);
+    assert_eq!(failed.exit_code, 1, "{}", failed.stdout);
+    let log = inside.agent.folder.join("dnf.log");
+    fs::write(&log, failed.stdout + &failed.stderr).unwrap();
+    let told = inside.agent.run(&["want", "--from-log", log.to_str().unwrap()]).unwrap().json;
+    assert_eq!(told["wants"], json!([{"kind": "rpm", "name": "spare", "state": "new"}]));
+    world.site.inventory_home().unwrap();
+    outside.sync().unwrap();
+    let plan = outside.plan().unwrap().json;
+    let new: Vec<_> = plan["new"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(new, ["el9/spare-1.0-1.noarch"]);
+    let before = revision(&server);
+    inside.import(&outside.export().unwrap()).unwrap();
+    wait_for_switch(&server, before);
+    done(dnf.run(&["--refresh", "install", "spare"]));
+    assert_eq!(installed(&dnf, "spare"), "spare-1.0");
+}
+
+/// Name and version of a package, as the root's own database has it.
+fn installed(dnf: &Dnf, package: &str) -> String {
+    done(dnf.run(&["-q", "repoquery", "--installed", "--qf", "%{name}-%{version}", package]))
+        .trim()
+        .to_owned()
+}
+
+#[test]
 fn dnf_installs_from_the_inside_what_two_upstreams_signed() {
     let Some(world) = World::new() else { return };
     world.site.carry();
