@@ -27,7 +27,8 @@ impl Audit {
         Self { path: home.join("state/audit.log") }
     }
 
-    /// Appends one line and makes it durable.
+    /// Appends one line and makes it durable. Where the disk is full nothing of it stays, so that
+    /// the next line does not begin in the middle of one.
     ///
     /// # Errors
     ///
@@ -42,7 +43,11 @@ impl Audit {
             .append(true)
             .open(&self.path)
             .map_err(at("open", &self.path))?;
-        file.write_all(&text).map_err(at("append to", &self.path))?;
+        let len_bytes = file.metadata().map_err(at("read", &self.path))?.len();
+        if let Err(error) = file.write_all(&text) {
+            let _cut = file.set_len(len_bytes);
+            return Err(at("append to", &self.path)(error));
+        }
         file.sync_data().map_err(at("sync", &self.path))
     }
 }

@@ -63,6 +63,8 @@ fn wherever_a_disk_fills_up_the_old_generation_is_served_and_status_tells_why() 
     assert!(2 < failures, "the disk was never full");
     assert_eq!(applied.json["applied"], true);
     assert_eq!(inside.status()["last_import"]["ended"], "applied");
+    let events = audit_lines(&inside); // each line of which is whole
+    assert_eq!(events.last().unwrap()["event"], "applied");
     drop(server);
     assert_served(&world, &inside.serve());
 }
