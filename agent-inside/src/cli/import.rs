@@ -128,7 +128,7 @@ impl<'a> Importer<'a> {
             }
             Ending::Applied { .. } => self.remember(found, Ended::Applied, None)?,
             // What is remembered of another export is to be done still.
-            Ending::AlreadyApplied { .. } if self.is_remembered(found) => {
+            Ending::AlreadyApplied { .. } if self.is_open(found) => {
                 self.remember(found, Ended::Applied, None)?;
             }
             Ending::AlreadyApplied { .. } => {}
@@ -147,8 +147,10 @@ impl<'a> Importer<'a> {
         last_import::write(self.home.root(), &import)
     }
 
-    fn is_remembered(&self, found: &Found) -> bool {
-        last_import::read(self.home.root()).is_some_and(|last| last.export == found.name)
+    /// Whether it is remembered that this export is to be imported still.
+    fn is_open(&self, found: &Found) -> bool {
+        last_import::read(self.home.root())
+            .is_some_and(|last| last.export == found.name && last.ended != Ended::Applied)
     }
 
     /// What is staged stays when another medium may bring the rest of the export.
