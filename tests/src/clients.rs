@@ -68,6 +68,11 @@ pub enum Client {
     RegistryReferrers,
 }
 
+/// Whether what a test needs of this machine may not be missing: `GAPFERRY_REQUIRE_CLIENTS=1`.
+pub fn are_required() -> bool {
+    env::var("GAPFERRY_REQUIRE_CLIENTS").is_ok_and(|value| value == "1")
+}
+
 impl Client {
     /// Those that the demo uses, and does without where they are missing.
     const OF_THE_DEMO: [Self; 5] = [Self::Pip, Self::AptGet, Self::Skopeo, Self::Crane, Self::Curl];
@@ -134,7 +139,7 @@ impl Client {
     ///
     /// When it is missing, no extra, and `GAPFERRY_REQUIRE_CLIENTS=1`.
     pub fn usable(self) -> bool {
-        let required = env::var("GAPFERRY_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
+        let required = are_required();
         let Some(skipped) = self.skipped(self.present(), required) else { return true };
         // Not eprintln: of a test that passes, cargo test keeps that to itself. In one piece, for
         // other tests write too.

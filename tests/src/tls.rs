@@ -15,7 +15,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{clients::find, process};
+use crate::{
+    clients::{are_required, find},
+    process,
+};
 
 /// What openssl is told of certificates; nothing of this machine's settings counts.
 const OPENSSL: &str = "\
@@ -54,9 +57,7 @@ impl Tls {
     pub fn start() -> Option<Self> {
         for program in ["nginx", "openssl"] {
             if find(program).is_none() {
-                let required =
-                    std::env::var("GAPFERRY_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
-                assert!(!required, "{program} is missing, and GAPFERRY_REQUIRE_CLIENTS=1");
+                assert!(!are_required(), "{program} is missing, and GAPFERRY_REQUIRE_CLIENTS=1");
                 let _closed = io::stderr().write_all(format!("skipped: no {program}\n").as_bytes());
                 return None;
             }
