@@ -8,6 +8,14 @@ use tests::{
     fixtures::{AptRepo, Deb, Rpm, YumRepo},
 };
 
+/// What is newer than on some node, and what that needs and some node lacks.
+const UPDATES_WITH_NEEDS: [&str; 4] = [
+    "debian-13/libc6_2.41-1_amd64",
+    "debian-13/socat_1.8-2_amd64",
+    "rocky-9/libdw-1.0-1.x86_64",
+    "rocky-9/strace-6.2-1.x86_64",
+];
+
 /// A site whose waybill carries what is newer than its nodes of two targets have.
 struct Updated {
     site: Site,
@@ -111,13 +119,7 @@ fn what_nodes_have_comes_home_and_only_what_is_newer_travels() {
     let expected = "bash\t0\nbash\t5.2-1\nlibc6\t0\tamd64\nlibc6\t2.36-9\tamd64\n\
                     socat\t1.8-1\tamd64\nsocat\t1.8-2\tamd64\n";
     assert_eq!(written, expected);
-    let expected = [
-        "debian-13/libc6_2.41-1_amd64",
-        "debian-13/socat_1.8-2_amd64",
-        "rocky-9/libdw-1.0-1.x86_64",
-        "rocky-9/strace-6.2-1.x86_64",
-    ];
-    assert_eq!(world.carried(), expected);
+    assert_eq!(world.carried(), UPDATES_WITH_NEEDS);
     let check = world.site.outside.agent.run(&["check"]).unwrap().json;
     assert_eq!(check["missing"], json!([]), "{check}");
 }
@@ -135,13 +137,7 @@ fn what_one_of_two_nodes_lacks_is_carried_when_an_update_needs_it() {
         known.as_array().unwrap().iter().map(|list| list["packages"].as_u64()).collect();
     assert_eq!(packages, [Some(2), Some(2)], "what some node lacks is no package");
     world.lists();
-    let expected = [
-        "debian-13/libc6_2.41-1_amd64",
-        "debian-13/socat_1.8-2_amd64",
-        "rocky-9/libdw-1.0-1.x86_64",
-        "rocky-9/strace-6.2-1.x86_64",
-    ];
-    assert_eq!(world.carried(), expected);
+    assert_eq!(world.carried(), UPDATES_WITH_NEEDS);
 
     world.say("debian-13", &[&node1]);
     world.say("el9", &[&other]);
