@@ -179,7 +179,7 @@ fn place_new(
         return Ok(Place::Pack { pack, offset });
     }
     let (head, stored) = frame.expect("what is not known was encoded");
-    let (pack, offset) = frames.append(&head, &stored)?;
+    let (pack, offset) = frames.append(&head, stored.into())?;
     index.place(chunk, pack, offset)?;
     Ok(Place::Pack { pack, offset })
 }

@@ -43,7 +43,7 @@ pub use tools::Tools;
 use crate::{
     bases::{Catalogue, LeafRef},
     chunks,
-    encodings::Encodings,
+    encodings::{Encodings, Payload},
     plan::Plan,
     rehearse,
 };
@@ -95,12 +95,12 @@ pub trait Frames {
     /// # Errors
     ///
     /// [`WriteError`].
-    fn append(&mut self, head: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError>;
+    fn append(&mut self, head: &FrameHead, stored: Bytes) -> Result<(u32, u64), WriteError>;
 }
 
 impl Frames for PackWriter<'_> {
-    fn append(&mut self, head: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError> {
-        PackWriter::append(self, head, stored)
+    fn append(&mut self, head: &FrameHead, stored: Bytes) -> Result<(u32, u64), WriteError> {
+        PackWriter::append(self, head, &stored)
     }
 }
 
@@ -111,7 +111,7 @@ pub struct Counted {
 }
 
 impl Frames for Counted {
-    fn append(&mut self, _: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError> {
+    fn append(&mut self, _: &FrameHead, stored: Bytes) -> Result<(u32, u64), WriteError> {
         self.bytes += (FRAME_HEAD_LEN_BYTES + stored.len()) as u64;
         Ok((1, self.bytes))
     }
@@ -168,10 +168,10 @@ pub enum Carried {
     Coded {
         codec: Codec,
         bases: Vec<Base>,
-        payload: Bytes,
+        payload: Payload,
     },
     /// As it is.
-    Raw(Bytes),
+    Raw(Payload),
 }
 
 impl Carried {
@@ -179,7 +179,7 @@ impl Carried {
     pub fn payload_len_bytes(&self) -> u64 {
         match self {
             Self::Same(_) => 0,
-            Self::Coded { payload, .. } | Self::Raw(payload) => payload.len() as u64,
+            Self::Coded { payload, .. } | Self::Raw(payload) => payload.len_bytes(),
         }
     }
 }
@@ -289,7 +289,7 @@ struct Tally<'a> {
 }
 
 impl Frames for Tally<'_> {
-    fn append(&mut self, head: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError> {
+    fn append(&mut self, head: &FrameHead, stored: Bytes) -> Result<(u32, u64), WriteError> {
         self.bytes += (FRAME_HEAD_LEN_BYTES + stored.len()) as u64;
         self.frames.append(head, stored)
     }

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{self, Write},
 };
 
 use bytes::Bytes;
@@ -24,7 +24,43 @@ pub struct Encoding {
     pub codec: Option<Codec>,
     /// Hashes of the bases, in order.
     pub bases: Vec<ChunkId>,
-    pub payload: Bytes,
+    pub payload: Payload,
+}
+
+/// The bytes of an encoding.
+///
+/// What lies in the folder is mapped when it is asked for and no longer than it is used: a process
+/// has some 65,000 mappings, and an export may have more streams.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    Held(Bytes),
+    Kept { path: Utf8PathBuf, len_bytes: u64 },
+}
+
+impl Payload {
+    pub const fn len_bytes(&self) -> u64 {
+        match self {
+            Self::Held(bytes) => bytes.len() as u64,
+            Self::Kept { len_bytes, .. } => *len_bytes,
+        }
+    }
+
+    /// The bytes; those in the folder are compared with their sum.
+    ///
+    /// # Errors
+    ///
+    /// [`DurableError`]: the file is gone or damaged since it was found; run the export again.
+    pub fn bytes(&self) -> Result<Bytes, DurableError> {
+        match self {
+            Self::Held(bytes) => Ok(bytes.clone()),
+            Self::Kept { path, .. } => {
+                let file = File::open(path).and_then(|file| map::map(&file));
+                let encoding = decode(&file.map_err(at("read", path))?);
+                let damaged = || at("read", path)(io::ErrorKind::InvalidData.into());
+                encoding.ok_or_else(damaged)?.payload.bytes()
+            }
+        }
+    }
 }
 
 /// The folder.
@@ -35,10 +71,6 @@ pub struct Encodings {
 
 /// Bytes that are kept from one run to the next: 8 GiB, some dozens of exports.
 const KEEP_BYTES: u64 = 8 << 30;
-
-/// Files shorter than this, in bytes, are read and not mapped: a mapping costs a page anyway, and
-/// a process has some 65,000 of them, while an export may have more streams than that.
-const MAPPED_LEN_BYTES_MIN: u64 = 4096;
 
 impl Encodings {
     /// # Errors
@@ -51,33 +83,32 @@ impl Encodings {
 
     /// An encoding that was made for `key`; a damaged one counts as none.
     pub fn get(&self, key: ChunkId) -> Option<Encoding> {
-        let mut file = File::open(self.path(key)).ok()?;
-        if MAPPED_LEN_BYTES_MIN <= file.metadata().ok()?.len() {
-            return decode(&map::map(&file).ok()?);
-        }
-        let mut bytes = vec![];
-        file.read_to_end(&mut bytes).ok()?;
-        decode(&bytes.into())
+        let path = self.path(key);
+        let file = map::map(&File::open(&path).ok()?).ok()?;
+        let encoding = decode(&file)?;
+        let payload = Payload::Kept { path, len_bytes: encoding.payload.len_bytes() };
+        Some(Encoding { payload, ..encoding })
     }
 
     /// Keeps an encoding and gives it back as it lies there; where the disk is full or fails, as
     /// it was given.
-    pub fn put(&self, key: ChunkId, encoding: &Encoding) -> Encoding {
-        match self.write(key, encoding) {
-            Ok(()) => self.get(key).unwrap_or_else(|| encoding.clone()),
+    pub fn put(&self, key: ChunkId, encoding: Encoding) -> Encoding {
+        match self.write(key, &encoding) {
+            Ok(()) => self.get(key).unwrap_or(encoding),
             Err(error) => {
                 tracing::warn!(%error, "an encoding is not kept");
-                encoding.clone()
+                encoding
             }
         }
     }
 
     fn write(&self, key: ChunkId, encoding: &Encoding) -> Result<(), DurableError> {
         let path = self.path(key);
+        let payload = encoding.payload.bytes()?;
         let mut file = DurableFile::create_in(&self.folder)?;
         let body = head(encoding);
-        let sum = sum(&body, &encoding.payload);
-        for bytes in [sum.as_bytes(), &body[..], &encoding.payload] {
+        let sum = sum(&body, &payload);
+        for bytes in [sum.as_bytes(), &body[..], &payload] {
             file.write_all(bytes).map_err(at("write", &path))?;
         }
         file.finish(&path)
@@ -131,19 +162,22 @@ fn sum(head: &[u8], payload: &[u8]) -> ChunkId {
     ChunkId::from_bytes(hasher.finalize().into())
 }
 
+/// What a file holds; none when it is damaged.
 fn decode(file: &Bytes) -> Option<Encoding> {
     let (codec, count) = (*file.get(32)?, usize::from(*file.get(33)?));
     let end = 34 + 32 * count;
     let bases = file.get(34..end)?.as_chunks::<32>().0;
+    let payload = file.slice(end..);
     let encoding = Encoding {
         codec: match codec {
             0 => None,
             n => Some(*Codec::ALL.get(usize::from(n) - 1)?),
         },
         bases: bases.iter().map(|hash| ChunkId::from_bytes(*hash)).collect(),
-        payload: file.slice(end..),
+        payload: Payload::Held(payload.clone()),
     };
-    (file.get(..32)? == sum(&head(&encoding), &encoding.payload).as_bytes()).then_some(encoding)
+    let is_whole = file.get(..32)? == sum(&head(&encoding), &payload).as_bytes();
+    is_whole.then_some(encoding)
 }
 
 #[cfg(test)]
@@ -163,18 +197,32 @@ mod tests {
         let encodings = Encodings::open(folder).unwrap();
         let key = ChunkId::of(b"key");
         assert!(encodings.get(key).is_none());
-        let encoding =
-            Encoding { codec: Some(Codec::ZstdPrefix), bases: vec![ChunkId::of(b"base")], payload };
-        encodings.put(key, &encoding);
+        let (codec, bases) = (Some(Codec::ZstdPrefix), vec![ChunkId::of(b"base")]);
+        let held = Payload::Held(payload.clone());
+        encodings.put(key, Encoding { codec, bases: bases.clone(), payload: held });
         let found = encodings.get(key).unwrap();
-        assert_eq!(
-            (found.codec, found.bases, found.payload),
-            (encoding.codec, encoding.bases, encoding.payload)
-        );
+        assert_eq!((found.codec, found.bases), (codec, bases));
+        assert_eq!(found.payload.len_bytes(), payload.len() as u64);
+        assert_eq!(found.payload.bytes().unwrap(), payload);
         let path = encodings.path(key);
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert!(encodings.get(key).is_none());
+        assert!(found.payload.bytes().is_err(), "it is compared again when it is used");
+    }
+
+    #[test]
+    fn more_encodings_are_at_hand_than_a_process_may_map_files() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(temp.path().into()).unwrap();
+        let encodings = Encodings::open(folder).unwrap();
+        let bytes = Bytes::from_static(&[7; 5000]);
+        let encoding = Encoding { codec: None, bases: vec![], payload: Payload::Held(bytes.clone()) };
+        encodings.put(ChunkId::of(b"key"), encoding);
+        let get = |_| encodings.get(ChunkId::of(b"key"));
+        let many: Vec<Encoding> = (0..70_000).map_while(get).collect();
+        assert_eq!(many.len(), 70_000);
+        assert_eq!(many.last().unwrap().payload.bytes().unwrap(), bytes);
     }
 }

@@ -15,7 +15,10 @@ use gapferry_common::{
 };
 use gapferry_proto::{ChunkId, recipe::Codec};
 
-use crate::{bases::Kinship, encodings::Encoding};
+use crate::{
+    bases::Kinship,
+    encodings::{Encoding, Payload},
+};
 
 /// Streams longer than this are not encoded at all without a base: 1 GiB. Their payload would
 /// be held in memory.
@@ -56,7 +59,8 @@ pub fn run(
     let bases = chosen_bases(runner, effort, budget);
     let contents: Vec<Bytes> = bases.iter().map(|base| base.bytes.clone()).collect();
     let joined = scratch.joined(&contents)?;
-    let mut best = Encoding { codec: None, bases: vec![], payload: runner.bytes.clone() };
+    let held = |codec, bases, payload| Encoding { codec, bases, payload: Payload::Held(payload) };
+    let mut best = held(None, vec![], runner.bytes.clone());
     let len = runner.bytes.len() as u64;
     let mut codecs = codecs(runner, joined.len() as u64, effort, budget.total_bytes());
     if bases.is_empty() && is_noise(&runner.bytes) {
@@ -68,9 +72,9 @@ pub fn run(
         let memory_bytes = patch::encode_memory_bytes(codec, base.len() as u64, len, effort);
         let _share = budget.take(memory_bytes);
         let Ok(payload) = patch::encode(codec, base, &runner.bytes, effort) else { continue };
-        if payload.len() < best.payload.len() {
+        if (payload.len() as u64) < best.payload.len_bytes() {
             let hashes = bases.iter().filter(|_| needs_base).map(|base| base.hash).collect();
-            best = Encoding { codec: Some(codec), bases: hashes, payload: payload.into() };
+            best = held(Some(codec), hashes, payload.into());
         }
     }
     Ok(best)

@@ -10,7 +10,7 @@ use gapferry_proto::{
     recipe::{Codec, Coded, Node, Part, Place, Reseal, View},
 };
 
-use super::{Base, Carried, Frames, prepare::Prepared};
+use super::{Base, Carried, DeltaError, Frames, prepare::Prepared};
 use crate::bases::LeafRef;
 
 /// Payloads up to this length stand in the recipe itself.
@@ -20,13 +20,14 @@ const INLINE_LEN_BYTES_MAX: usize = 160;
 pub struct Payloads<'a>(pub &'a mut dyn Frames);
 
 impl Payloads<'_> {
-    fn place(&mut self, payload: &[u8]) -> Result<Node, WriteError> {
+    fn place(&mut self, payload: &Bytes) -> Result<Node, WriteError> {
         if payload.len() <= INLINE_LEN_BYTES_MAX {
             return Ok(Node::Bytes(payload.to_vec()));
         }
         let pieces = payload.chunks(limits::CHUNK_LEN_BYTES_MAX as usize);
         let parts = pieces.map(|piece| {
-            let chunk = ChunkId::of(piece);
+            let piece = payload.slice_ref(piece);
+            let chunk = ChunkId::of(&piece);
             let len_bytes = u32::try_from(piece.len()).expect("a piece is no longer than a chunk");
             let head = FrameHead {
                 encoding: Encoding::Raw,
@@ -59,8 +60,8 @@ impl<'a> Assembler<'a> {
     ///
     /// # Errors
     ///
-    /// [`WriteError`].
-    pub fn assemble(mut self, payloads: &mut Payloads<'_>) -> Result<Recipe, WriteError> {
+    /// [`DeltaError`]: a payload cannot be read again, or not be written.
+    pub fn assemble(mut self, payloads: &mut Payloads<'_>) -> Result<Recipe, DeltaError> {
         let prepared = self.prepared;
         for target in &prepared.targets {
             let own = LeafRef { blob: prepared.blob.id, view: target.view };
@@ -80,17 +81,18 @@ impl<'a> Assembler<'a> {
         carried: &Carried,
         len_bytes: u64,
         payloads: &mut Payloads<'_>,
-    ) -> Result<u32, WriteError> {
+    ) -> Result<u32, DeltaError> {
         match carried {
             Carried::Same(base) => Ok(self.base(*base)),
-            Carried::Raw(bytes) => {
-                let node = payloads.place(bytes)?;
+            Carried::Raw(payload) => {
+                let node = payloads.place(&payload.bytes()?)?;
                 Ok(self.push(node))
             }
             Carried::Coded { codec, bases, payload } => {
                 let nodes: Vec<u32> = bases.iter().map(|base| self.base(*base)).collect();
                 let base_len = bases.iter().map(|base| base.len_bytes).sum();
-                self.coded(*codec, nodes, base_len, payload, len_bytes, payloads)
+                let payload = payload.bytes()?;
+                Ok(self.coded(*codec, nodes, base_len, &payload, len_bytes, payloads)?)
             }
         }
     }
@@ -100,7 +102,7 @@ impl<'a> Assembler<'a> {
         codec: Codec,
         bases: Vec<u32>,
         base_len: u64,
-        payload: &[u8],
+        payload: &Bytes,
         len_bytes: u64,
         payloads: &mut Payloads<'_>,
     ) -> Result<u32, WriteError> {
@@ -129,13 +131,12 @@ impl<'a> Assembler<'a> {
 
     fn reseal(&mut self, payloads: &mut Payloads<'_>) -> Result<(), WriteError> {
         let prepared = self.prepared;
-        let corrections = match &prepared.corrections[..] {
-            [] => None,
+        let corrections = if prepared.corrections.is_empty() {
+            None
+        } else {
             // They are entropy-coded already.
-            bytes => {
-                let node = payloads.place(bytes)?;
-                Some(self.push(node))
-            }
+            let node = payloads.place(&prepared.corrections)?;
+            Some(self.push(node))
         };
         let node = |view| self.leaves[&LeafRef { blob: prepared.blob.id, view }];
         let reseal = Reseal {
@@ -161,8 +162,8 @@ impl<'a> Assembler<'a> {
 pub struct Held(pub BTreeMap<ChunkId, Bytes>);
 
 impl Frames for Held {
-    fn append(&mut self, head: &FrameHead, stored: &[u8]) -> Result<(u32, u64), WriteError> {
-        self.0.entry(head.chunk).or_insert_with(|| Bytes::copy_from_slice(stored));
+    fn append(&mut self, head: &FrameHead, stored: Bytes) -> Result<(u32, u64), WriteError> {
+        self.0.entry(head.chunk).or_insert(stored);
         Ok((1, 0))
     }
 }

@@ -30,7 +30,7 @@ pub struct Prepared {
     /// Whether the only leaf is the whole blob, so that there is nothing to reseal.
     pub is_leaf: bool,
     pub encoders: Vec<(String, u64)>,
-    pub corrections: Vec<u8>,
+    pub corrections: Bytes,
     /// Memory that resealing takes inside.
     pub reseal_memory_bytes: u64,
     /// What stayed closed and why, for people.
@@ -204,7 +204,7 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
         leaves: pooled.leaves,
         is_leaf,
         encoders,
-        corrections,
+        corrections: corrections.into(),
         reseal_memory_bytes: husk.memory_bytes(&opened),
         notes: opened.anatomy().notes.iter().map(|note| note.what).collect(),
         is_raw: tools.raw.contains(&blob.id),

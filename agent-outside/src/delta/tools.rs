@@ -56,7 +56,7 @@ impl Tools<'_> {
         }
         let runner = self.runner(target, catalogue)?.0;
         match self.encodings.get(self.key(&runner)) {
-            Some(found) => Ok(found.payload.len() as u64),
+            Some(found) => Ok(found.payload.len_bytes()),
             None => Ok(race::estimate(&runner, &self.budget)),
         }
     }
@@ -102,7 +102,7 @@ impl Tools<'_> {
                 let scratch = self.opened.scratch();
                 let raced = race::run(&runner, self.effort, &self.budget, scratch)?;
                 // Raw too: its bytes would keep a whole scratch file until the end.
-                self.encodings.put(key, &raced)
+                self.encodings.put(key, raced)
             }
         };
         Ok(carried(encoding, &runner, &leaves))
