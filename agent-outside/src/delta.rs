@@ -244,7 +244,10 @@ impl<'a> Engine<'a> {
         let tools = &self.tools;
         let estimates: Vec<Vec<u64>> = prepared
             .par_iter()
-            .map(|p| p.targets.iter().map(|t| tools.estimate_one(t, &catalogue)).collect())
+            .map(|p| match &p.raw {
+                Some(_) => Ok(vec![p.blob.len_bytes]),
+                None => p.targets.iter().map(|t| tools.estimate_one(t, &catalogue)).collect(),
+            })
             .collect::<Result<_, _>>()?;
         let reports = prepared.iter().zip(estimates).map(|(prepared, bytes)| {
             let sum = bytes.iter().sum::<u64>().min(prepared.blob.len_bytes);

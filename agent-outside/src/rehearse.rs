@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Why a blob travels raw.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Raw {
     /// It failed inside before.
     Asked,
@@ -67,12 +67,8 @@ pub fn all(
         .enumerate()
         .with_max_len(1)
         .map(|(number, prepared)| {
-            if prepared.is_raw {
-                return Ok(Some(Raw::Asked));
-            }
-            let memory_bytes = prepared.reseal_memory_bytes;
-            if !tools.can_open() || tools.abilities.decode_memory_bytes < memory_bytes {
-                return Ok(Some(Raw::Unable));
+            if prepared.raw.is_some() {
+                return Ok(prepared.raw.clone());
             }
             if gains_nothing(prepared, carried) {
                 return Ok(Some(Raw::NoGain));

@@ -1,5 +1,7 @@
 //! Opens blobs and lists their streams: what the inside has, then what has to travel.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use gapferry_common::peel::{
     Opened,
@@ -14,6 +16,7 @@ use crate::{
     bases::{Catalogue, Entry, LeafRef},
     leaves::{self, LeafFacts},
     plan::Plan,
+    rehearse::Raw,
 };
 
 /// How many blobs are opened before their facts are written to the index.
@@ -35,8 +38,8 @@ pub struct Prepared {
     pub reseal_memory_bytes: u64,
     /// What stayed closed and why, for people.
     pub notes: Vec<&'static str>,
-    /// Whether it travels raw from the start.
-    pub is_raw: bool,
+    /// Why it travels raw whatever its streams cost: none of them is encoded then.
+    pub raw: Option<Raw>,
 }
 
 /// One stream of a new blob.
@@ -72,10 +75,12 @@ pub fn all(engine: &mut Engine<'_>, plan: &Plan) -> Result<(Vec<Prepared>, Catal
     if plan.new_blobs.is_empty() {
         return Ok((vec![], catalogue));
     }
-    for (blob, facts) in held(engine, plan)? {
+    let mut listed = list(engine, plan)?;
+    let wanted: HashSet<u64> =
+        listed.iter().flat_map(|one| &one.facts).flat_map(|f| &f.features).copied().collect();
+    for (blob, facts) in held(engine, plan, &wanted)? {
         add(&mut catalogue, blob, facts, plan, |_| true);
     }
-    let mut listed = list(engine, plan)?;
     // The largest first: a program that is the first of a new toolchain is the base of the rest.
     listed.sort_by_key(|listed| {
         let largest = listed.facts.iter().map(|facts| facts.len_bytes).max();
@@ -118,7 +123,14 @@ fn add(
 }
 
 /// The streams of what the inside holds, from the index; what it lacks is opened.
-fn held(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<(BlobId, Vec<LeafFacts>)>, DeltaError> {
+///
+/// Of their features those in `wanted` are kept: no other leads from a new stream to a base, and
+/// all of a large site's would take more memory than its export may.
+fn held(
+    engine: &Engine<'_>,
+    plan: &Plan,
+    wanted: &HashSet<u64>,
+) -> Result<Vec<(BlobId, Vec<LeafFacts>)>, DeltaError> {
     let mut known = vec![];
     let mut unknown = vec![];
     for (&id, &len_bytes) in &plan.held {
@@ -127,7 +139,7 @@ fn held(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<(BlobId, Vec<LeafFacts>)
             continue;
         }
         match engine.index.leaves(id)?.and_then(|bytes| leaves::decode(&bytes)) {
-            Some(facts) => known.push((id, facts)),
+            Some(facts) => known.push((id, restricted(facts, wanted))),
             None => unknown.push(id),
         }
     }
@@ -145,10 +157,18 @@ fn held(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<(BlobId, Vec<LeafFacts>)
         for (id, facts) in &facts {
             engine.index.record_leaves(*id, &leaves::encode(facts))?;
         }
-        known.extend(facts);
+        known.extend(facts.into_iter().map(|(id, facts)| (id, restricted(facts, wanted))));
     }
     known.sort_by_key(|(id, _)| plan.order.get(id).copied());
     Ok(known)
+}
+
+fn restricted(mut facts: Vec<LeafFacts>, wanted: &HashSet<u64>) -> Vec<LeafFacts> {
+    for one in &mut facts {
+        one.features.retain(|feature| wanted.contains(feature));
+        one.features.shrink_to_fit();
+    }
+    facts
 }
 
 /// Opens the new blobs and finds their encoders, many at once.
@@ -195,6 +215,7 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
     let pooled = pool::with_fates(&opened, |stream| husk.fate(stream), scratch)?;
     let as_base = leaves::of_base(&opened, scratch)?;
     let (encoders, corrections) = husk.encoders(&pooled);
+    let reseal_memory_bytes = husk.memory_bytes(&opened);
     let is_leaf = matches!(pooled.leaves[..], [view] if is_whole(&opened, view));
     let facts = facts(&opened, &pooled, &as_base, is_leaf, tools)?;
     let is_open = husk.streams.iter().flatten().all(|found| found.fate == Fate::Open);
@@ -205,9 +226,9 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
         is_leaf,
         encoders,
         corrections: corrections.into(),
-        reseal_memory_bytes: husk.memory_bytes(&opened),
+        reseal_memory_bytes,
         notes: opened.anatomy().notes.iter().map(|note| note.what).collect(),
-        is_raw: tools.raw.contains(&blob.id),
+        raw: tools.raw_from_the_start(blob.id, reseal_memory_bytes),
     };
     let pool = (!is_open).then_some(pooled.pool);
     Ok(Listed { prepared, facts, pool, husk: encoded, as_base: leaves::encode(&as_base) })

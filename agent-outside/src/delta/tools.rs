@@ -29,6 +29,7 @@ use crate::{
     bases::{Catalogue, LeafRef},
     encodings::{Encoding, Encodings},
     race::{self, Contender, Runner},
+    rehearse::Raw,
 };
 
 /// What deltas are made with, on all cores.
@@ -61,13 +62,24 @@ impl Tools<'_> {
         }
     }
 
-    /// Races all streams, two at once on two cores.
+    /// Why a blob travels raw before anything is encoded.
+    pub(super) fn raw_from_the_start(&self, blob: BlobId, reseal_memory_bytes: u64) -> Option<Raw> {
+        if self.raw.contains(&blob) {
+            return Some(Raw::Asked);
+        }
+        let is_able = self.can_open() && reseal_memory_bytes <= self.abilities.decode_memory_bytes;
+        (!is_able).then_some(Raw::Unable)
+    }
+
+    /// Races all streams of blobs that do not travel raw, two at once on two cores.
     pub(super) fn race(
         &self,
         prepared: &[Prepared],
         catalogue: &Catalogue,
         each: impl Fn(&BlobRef) + Sync,
     ) -> Result<BTreeMap<usize, Carried>, DeltaError> {
+        let (raw, prepared): (Vec<_>, Vec<_>) = prepared.iter().partition(|p| p.raw.is_some());
+        raw.iter().for_each(|raw| each(&raw.blob));
         let left: Vec<AtomicUsize> =
             prepared.iter().map(|p| AtomicUsize::new(p.targets.len())).collect();
         let targets = prepared.iter().zip(&left);
@@ -171,7 +183,7 @@ impl Tools<'_> {
     }
 
     /// Whether the inside can follow more than chunks.
-    pub fn can_open(&self) -> bool {
+    fn can_open(&self) -> bool {
         let nodes = ["bytes", "view-1", "reseal-1"];
         nodes.iter().all(|&node| self.abilities.codecs.contains(node))
     }
