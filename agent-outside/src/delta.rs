@@ -45,7 +45,7 @@ use crate::{
     chunks,
     encodings::{Encodings, Payload},
     plan::Plan,
-    rehearse,
+    rehearse::{self, Raw},
 };
 
 /// Why a delta cannot be made. A fault of this machine.
@@ -116,6 +116,19 @@ impl Frames for Counted {
         Ok((1, self.bytes))
     }
 }
+
+/// What is done with every new blob, one stage after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Opening it and finding its encoders.
+    Open,
+    /// Encoding its streams, or probing them for an estimate.
+    Encode,
+    Rehearse,
+}
+
+/// Who is told of each blob that a stage is done with.
+pub type Each<'a> = &'a (dyn Fn(Stage, &BlobRef) + Sync);
 
 /// Memory for all encoders together: 2 GiB less what the rest of the program needs.
 const ENCODE_MEMORY_BYTES: u64 = 1900 << 20;
@@ -209,8 +222,7 @@ impl<'a> Engine<'a> {
         Ok(Self { tools, index })
     }
 
-    /// Makes the recipes of `plan` and writes their frames; `each` is told of every blob whose
-    /// streams are encoded.
+    /// Makes the recipes of `plan` and writes their frames.
     ///
     /// # Errors
     ///
@@ -219,17 +231,21 @@ impl<'a> Engine<'a> {
         &mut self,
         plan: &Plan,
         frames: &mut dyn Frames,
-        each: impl Fn(&BlobRef) + Sync,
+        each: Each<'_>,
     ) -> Result<Made, DeltaError> {
         let began = Instant::now();
-        let (prepared, catalogue) = prepare::all(self, plan)?;
+        let (prepared, catalogue) = prepare::all(self, plan, each)?;
         let census = began.elapsed();
         let began = Instant::now();
         let carried = self.tools.race(&prepared, &catalogue, each)?;
         let encode = began.elapsed();
-        let mut made = self.place(plan, &prepared, &catalogue, &carried, frames)?;
+        let began = Instant::now();
+        let failed = rehearse::all(&self.tools, plan, &prepared, &carried, each)?;
+        let rehearse = began.elapsed();
+        let mut made = self.place(plan, &prepared, &catalogue, &carried, failed, frames)?;
         let seconds = |d: Duration| d.as_secs_f64();
-        made.seconds = Seconds { census: seconds(census), encode: seconds(encode), ..made.seconds };
+        let (census, encode, rehearse) = (seconds(census), seconds(encode), seconds(rehearse));
+        made.seconds = Seconds { census, encode, rehearse };
         self.tools.encodings.trim()?;
         Ok(made)
     }
@@ -239,39 +255,29 @@ impl<'a> Engine<'a> {
     /// # Errors
     ///
     /// [`DeltaError`].
-    pub fn estimate(&mut self, plan: &Plan) -> Result<Vec<BlobReport>, DeltaError> {
-        let (prepared, catalogue) = prepare::all(self, plan)?;
-        let tools = &self.tools;
-        let estimates: Vec<Vec<u64>> = prepared
-            .par_iter()
-            .map(|p| match &p.raw {
-                Some(_) => Ok(vec![p.blob.len_bytes]),
-                None => p.targets.iter().map(|t| tools.estimate_one(t, &catalogue)).collect(),
-            })
-            .collect::<Result<_, _>>()?;
-        let reports = prepared.iter().zip(estimates).map(|(prepared, bytes)| {
-            let sum = bytes.iter().sum::<u64>().min(prepared.blob.len_bytes);
-            BlobReport::estimated(prepared, sum)
-        });
-        Ok(reports.collect())
+    pub fn estimate(&mut self, plan: &Plan, each: Each<'_>) -> Result<Vec<BlobReport>, DeltaError> {
+        let (prepared, catalogue) = prepare::all(self, plan, each)?;
+        let report = |prepared: &Prepared| {
+            let bytes = self.tools.estimate(prepared, &catalogue)?;
+            each(Stage::Encode, &prepared.blob);
+            Ok(BlobReport::estimated(prepared, bytes))
+        };
+        prepared.par_iter().with_max_len(1).map(report).collect()
     }
 
-    /// Rehearses every recipe, then places what it needs; what fails travels raw.
+    /// Places what every recipe needs; what failed its rehearsal travels raw.
     fn place(
         &mut self,
         plan: &Plan,
         prepared: &[Prepared],
         catalogue: &Catalogue,
         carried: &BTreeMap<usize, Carried>,
+        failed: Vec<Option<Raw>>,
         frames: &mut dyn Frames,
     ) -> Result<Made, DeltaError> {
-        let began = Instant::now();
-        let rehearsed = rehearse::all(&self.tools, plan, prepared, carried)?;
-        let rehearse = began.elapsed().as_secs_f64();
-        let mut made =
-            Made { seconds: Seconds { rehearse, ..Seconds::default() }, ..Made::default() };
-        chunks::begin(self.tools.store, self.index, plan, rehearsed.iter().any(Option::is_some))?;
-        for (prepared, failed) in prepared.iter().zip(rehearsed) {
+        let mut made = Made::default();
+        chunks::begin(self.tools.store, self.index, plan, failed.iter().any(Option::is_some))?;
+        for (prepared, failed) in prepared.iter().zip(failed) {
             let mut counted = Tally { frames: &mut *frames, bytes: 0 };
             let recipe = match &failed {
                 Some(_) => chunks::make(self.tools.store, self.index, prepared.blob, &mut counted)?,

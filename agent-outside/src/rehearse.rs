@@ -23,7 +23,7 @@ use rayon::prelude::*;
 
 use crate::{
     delta::{
-        Carried, DeltaError, Tools,
+        Carried, DeltaError, Each, Stage, Tools,
         assemble::{Assembler, Held, Payloads},
         prepare::Prepared,
     },
@@ -53,6 +53,7 @@ pub fn all(
     plan: &Plan,
     prepared: &[Prepared],
     carried: &BTreeMap<usize, Carried>,
+    each: Each<'_>,
 ) -> Result<Vec<Option<Raw>>, DeltaError> {
     let budget = Budget::new(tools.abilities.decode_memory_bytes);
     let mut order = BTreeMap::new();
@@ -67,21 +68,34 @@ pub fn all(
         .enumerate()
         .with_max_len(1)
         .map(|(number, prepared)| {
-            if prepared.raw.is_some() {
-                return Ok(prepared.raw.clone());
-            }
-            if gains_nothing(prepared, carried) {
-                return Ok(Some(Raw::NoGain));
-            }
-            let mut held = Held::default();
-            let recipe = Assembler::new(prepared, carried).assemble(&mut Payloads(&mut held))?;
-            if recipe.bases().any(|base| !may_use(number, base)) {
-                return Ok(Some(Raw::Failed("it builds on what is not there".to_owned())));
-            }
-            let is_full = DeltaError::is_scratch_full;
-            tools.opened.with_room(is_full, || one(tools, &budget, &recipe, &held))
+            let raw = one(tools, &budget, prepared, carried, |base| may_use(number, base))?;
+            each(Stage::Rehearse, &prepared.blob);
+            Ok(raw)
         })
         .collect()
+}
+
+/// Nothing, or why a blob has to travel raw.
+fn one(
+    tools: &Tools<'_>,
+    budget: &Budget,
+    prepared: &Prepared,
+    carried: &BTreeMap<usize, Carried>,
+    may_use: impl Fn(BlobId) -> bool,
+) -> Result<Option<Raw>, DeltaError> {
+    if prepared.raw.is_some() {
+        return Ok(prepared.raw.clone());
+    }
+    if gains_nothing(prepared, carried) {
+        return Ok(Some(Raw::NoGain));
+    }
+    let mut held = Held::default();
+    let recipe = Assembler::new(prepared, carried).assemble(&mut Payloads(&mut held))?;
+    if recipe.bases().any(|base| !may_use(base)) {
+        return Ok(Some(Raw::Failed("it builds on what is not there".to_owned())));
+    }
+    let is_full = DeltaError::is_scratch_full;
+    tools.opened.with_room(is_full, || follow(tools, budget, &recipe, &held))
 }
 
 /// Whether a blob in chunks is about as short: a stream that no encoder shortened is nearly all
@@ -93,7 +107,7 @@ fn gains_nothing(prepared: &Prepared, carried: &BTreeMap<usize, Carried>) -> boo
     prepared.blob.len_bytes - prepared.blob.len_bytes / 64 <= total && 4096 < total
 }
 
-fn one(
+fn follow(
     tools: &Tools<'_>,
     budget: &Budget,
     recipe: &Recipe,

@@ -15,7 +15,7 @@ use gapferry_common::{
     seal::{Recipients, SealError},
 };
 use gapferry_proto::{
-    BlobRef, Digest, Envelope, ExportId, FORMAT, Manifest, Sequence, SiteName,
+    Digest, Envelope, ExportId, FORMAT, Manifest, Sequence, SiteName,
     envelope::{FileRef, PackRef, Totals, Volume},
     keyset::{Keyset, KeysetError},
     limits,
@@ -24,7 +24,7 @@ use gapferry_proto::{
 };
 
 use crate::{
-    delta::{self, DeltaError, Engine, Made, Tools},
+    delta::{self, DeltaError, Each, Engine, Made, Tools},
     plan::Plan,
 };
 
@@ -131,7 +131,7 @@ impl Sealer<'_> {
         plan: &Plan,
         engine: &mut Engine<'_>,
         exports: &Utf8Path,
-        each: impl Fn(&BlobRef) + Sync,
+        each: Each<'_>,
     ) -> Result<Sealed, ExportError> {
         let id = ExportId::new(self.sequence, &plan.snapshot);
         let part = exports.join(format!(".part-{id}"));
@@ -152,7 +152,7 @@ impl Sealer<'_> {
         id: &ExportId,
         engine: &mut Engine<'_>,
         part: &Utf8Path,
-        each: impl Fn(&BlobRef) + Sync,
+        each: Each<'_>,
     ) -> Result<Cargo, ExportError> {
         let mut writer = PackWriter::new(part, 1, self.recipients, limits::PACK_LEN_BYTES_TARGET);
         let mut made = engine.make(plan, &mut writer, each)?;

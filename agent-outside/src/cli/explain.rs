@@ -10,7 +10,7 @@ use gapferry_common::{
 use gapferry_proto::{Artifact, BlobId, SiteName, Snapshot};
 use serde_json::json;
 
-use super::plan;
+use super::{plan, stages::Stages};
 use crate::{
     delta::report::BlobReport,
     home::Home,
@@ -38,7 +38,9 @@ pub fn run(args: &ExplainArgs, home: &Home, global: &Global) -> anyhow::Result<E
     let wanted = snapshot::of_site(home, &site)?;
     let found = named(&wanted, &args.artifact)?;
     let plan = planner::plan(&ledger.basis()?, &wanted);
-    let reports = reports(args, home, &ledger, &plan, &found)?;
+    let stages = Stages::new(global, plan.totals.published_bytes_new);
+    let reports = reports(args, home, &ledger, &plan, &found, &stages)?;
+    stages.finish();
     let blobs: Vec<_> = found.iter().flat_map(|artifact| &artifact.blobs).collect();
     let document = json!({
         "artifacts": found.iter().map(|artifact| &artifact.name).collect::<Vec<_>>(),
@@ -78,6 +80,7 @@ fn reports(
     ledger: &Ledger,
     plan: &Plan,
     found: &[&Artifact],
+    stages: &Stages,
 ) -> anyhow::Result<BTreeMap<BlobId, BlobReport>> {
     let mut reports = BTreeMap::new();
     for record in ledger.records()? {
@@ -87,7 +90,7 @@ fn reports(
     let is_planned = |blob: &BlobId| plan.new_blobs.iter().any(|new| new.id == *blob);
     let mut blobs = found.iter().flat_map(|artifact| &artifact.blobs);
     if blobs.any(|blob| is_planned(&blob.id)) {
-        let made = plan::reports(home, ledger, plan, args.effort, true)?;
+        let made = plan::reports(home, ledger, plan, args.effort, true, stages)?;
         reports.extend(made.into_iter().map(|report| (report.blob, report)));
     }
     Ok(reports)

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     check::{Simulated, missing_text, simulate},
     plan::{artifacts, basis_text, engine, raw_blobs, table},
+    stages::Stages,
 };
 use crate::{
     carrier::stick,
@@ -194,10 +195,10 @@ fn sealed(
     };
     let about = json!({"site": ledger.site(), "sequence": sealer.sequence});
     Audit::of(home.root()).record("sealing", &about)?;
-    let bar = progress(global, plan);
-    let sealed =
-        sealer.seal(plan, &mut engine, &ledger.exports(), |blob| bar.inc(blob.len_bytes))?;
-    bar.finish_and_clear();
+    let stages = Stages::new(global, plan.totals.published_bytes_new);
+    let each = |stage, blob: &_| stages.tell(stage, blob);
+    let sealed = sealer.seal(plan, &mut engine, &ledger.exports(), &each)?;
+    stages.finish();
     let record = Record {
         export: sealed.envelope.export.clone(),
         sequence: sealed.envelope.sequence,
@@ -231,15 +232,6 @@ fn already_sealed(
     let envelope = std::fs::read(folder.join("envelope.json")).ok();
     let envelope = envelope.and_then(|bytes| Envelope::parse(&bytes).ok());
     Ok(envelope.map(|envelope| (folder, envelope)))
-}
-
-fn progress(global: &Global, plan: &Plan) -> indicatif::ProgressBar {
-    if global.quiet {
-        return indicatif::ProgressBar::hidden();
-    }
-    let style = "{bar:40} {bytes}/{total_bytes} {eta}";
-    let style = indicatif::ProgressStyle::with_template(style).expect("the template is fixed");
-    indicatif::ProgressBar::new(plan.totals.published_bytes_new).with_style(style)
 }
 
 fn document(sealed: &Sealed, plan: &Plan, folder: &Utf8Path, seconds: f64) -> Value {

@@ -10,6 +10,7 @@ mod pair;
 mod plan;
 mod resolve;
 mod scrub;
+mod stages;
 mod status;
 mod store;
 mod sync;

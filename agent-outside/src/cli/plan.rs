@@ -15,6 +15,7 @@ use gapferry_common::{
 use gapferry_proto::{Artifact, BlobId, SiteName, Snapshot, SnapshotId};
 use serde_json::{Value, json};
 
+use super::stages::Stages;
 use crate::{
     approval::{
         self, Approval,
@@ -68,7 +69,9 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
             plan.new_blobs.len()
         ));
     }
-    let reports = reports(home, &ledger, &plan, args.effort, args.exact)?;
+    let stages = Stages::new(global, plan.totals.published_bytes_new);
+    let reports = reports(home, &ledger, &plan, args.effort, args.exact, &stages)?;
+    stages.finish();
     let export_bytes: u64 = reports.iter().map(|report| report.carried_bytes).sum();
     let wants = super::wants::unresolved(&ledger, &wanted)?;
     let collisions = collisions::of(&wanted);
@@ -172,14 +175,16 @@ pub fn reports(
     plan: &Plan,
     effort: Effort,
     is_exact: bool,
+    stages: &Stages,
 ) -> anyhow::Result<Vec<BlobReport>> {
     let store = home.store()?;
     let mut index = Index::open(&store)?;
     let mut engine = engine(home, ledger, &store, &mut index, effort)?;
+    let each = |stage, blob: &_| stages.tell(stage, blob);
     if is_exact {
-        return Ok(engine.make(plan, &mut Counted::default(), |_| ())?.reports);
+        return Ok(engine.make(plan, &mut Counted::default(), &each)?.reports);
     }
-    Ok(engine.estimate(plan)?)
+    Ok(engine.estimate(plan, &each)?)
 }
 
 /// An engine for what the site can follow; what failed there travels raw.

@@ -11,7 +11,7 @@ use gapferry_common::peel::{
 use gapferry_proto::{BlobId, BlobRef, recipe::View};
 use rayon::prelude::*;
 
-use super::{DeltaError, Engine, Tools};
+use super::{DeltaError, Each, Engine, Stage, Tools};
 use crate::{
     bases::{Catalogue, Entry, LeafRef},
     leaves::{self, LeafFacts},
@@ -70,12 +70,16 @@ struct Listed {
 /// # Errors
 ///
 /// [`DeltaError`].
-pub fn all(engine: &mut Engine<'_>, plan: &Plan) -> Result<(Vec<Prepared>, Catalogue), DeltaError> {
+pub fn all(
+    engine: &mut Engine<'_>,
+    plan: &Plan,
+    each: Each<'_>,
+) -> Result<(Vec<Prepared>, Catalogue), DeltaError> {
     let mut catalogue = Catalogue::default();
     if plan.new_blobs.is_empty() {
         return Ok((vec![], catalogue));
     }
-    let mut listed = list(engine, plan)?;
+    let mut listed = list(engine, plan, each)?;
     let wanted: HashSet<u64> =
         listed.iter().flat_map(|one| &one.facts).flat_map(|f| &f.features).copied().collect();
     for (blob, facts) in held(engine, plan, &wanted)? {
@@ -172,7 +176,7 @@ fn restricted(mut facts: Vec<LeafFacts>, wanted: &HashSet<u64>) -> Vec<LeafFacts
 }
 
 /// Opens the new blobs and finds their encoders, many at once.
-fn list(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<Listed>, DeltaError> {
+fn list(engine: &Engine<'_>, plan: &Plan, each: Each<'_>) -> Result<Vec<Listed>, DeltaError> {
     let mut all = vec![];
     for batch in plan.new_blobs.chunks(BATCH) {
         let husks: Vec<_> =
@@ -184,9 +188,11 @@ fn list(engine: &Engine<'_>, plan: &Plan) -> Result<Vec<Listed>, DeltaError> {
             .with_max_len(1)
             .map(|(blob, husk)| {
                 let list = || list_one(tools, *blob, husk.as_deref());
-                tools.opened.with_room(DeltaError::is_scratch_full, list)
+                let listed = tools.opened.with_room(DeltaError::is_scratch_full, list)?;
+                each(Stage::Open, blob);
+                Ok(listed)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, DeltaError>>()?;
         for (listed, husk) in listed.iter().zip(husks) {
             let id = listed.prepared.blob.id;
             if husk.is_none() {

@@ -16,13 +16,13 @@ use gapferry_common::{
     store::Store,
 };
 use gapferry_proto::{
-    BlobId, BlobRef, ChunkId,
+    BlobId, ChunkId,
     recipe::{Codec, View},
 };
 use rayon::prelude::*;
 
 use super::{
-    Base, Carried, DeltaError,
+    Base, Carried, DeltaError, Each, Stage,
     prepare::{Prepared, Target},
 };
 use crate::{
@@ -47,11 +47,21 @@ pub struct Tools<'a> {
 }
 
 impl Tools<'_> {
-    pub(super) fn estimate_one(
+    /// What a blob will about take, in bytes, from cached encodings and probes.
+    pub(super) fn estimate(
         &self,
-        target: &Target,
+        prepared: &Prepared,
         catalogue: &Catalogue,
     ) -> Result<u64, DeltaError> {
+        let published_bytes = prepared.blob.len_bytes;
+        if prepared.raw.is_some() {
+            return Ok(published_bytes);
+        }
+        let streams = prepared.targets.iter().map(|target| self.estimate_one(target, catalogue));
+        Ok(streams.sum::<Result<u64, DeltaError>>()?.min(published_bytes))
+    }
+
+    fn estimate_one(&self, target: &Target, catalogue: &Catalogue) -> Result<u64, DeltaError> {
         if catalogue.same(target.entry).is_some() {
             return Ok(0);
         }
@@ -76,10 +86,10 @@ impl Tools<'_> {
         &self,
         prepared: &[Prepared],
         catalogue: &Catalogue,
-        each: impl Fn(&BlobRef) + Sync,
+        each: Each<'_>,
     ) -> Result<BTreeMap<usize, Carried>, DeltaError> {
         let (raw, prepared): (Vec<_>, Vec<_>) = prepared.iter().partition(|p| p.raw.is_some());
-        raw.iter().for_each(|raw| each(&raw.blob));
+        raw.iter().for_each(|raw| each(Stage::Encode, &raw.blob));
         let left: Vec<AtomicUsize> =
             prepared.iter().map(|p| AtomicUsize::new(p.targets.len())).collect();
         let targets = prepared.iter().zip(&left);
@@ -93,7 +103,7 @@ impl Tools<'_> {
                 let race = || self.race_one(target, catalogue);
                 let carried = self.opened.with_room(DeltaError::is_scratch_full, race)?;
                 if left.fetch_sub(1, Ordering::Relaxed) == 1 {
-                    each(&prepared.blob);
+                    each(Stage::Encode, &prepared.blob);
                 }
                 Ok((target.entry, carried))
             })
