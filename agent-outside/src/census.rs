@@ -23,6 +23,7 @@ use crate::delta::{DeltaError, Places};
 /// What was found out about one blob.
 #[derive(Clone, Debug, Serialize)]
 pub struct Census {
+    pub blob: BlobId,
     pub len_bytes: u64,
     /// By encoder; none for a blob without compressed streams.
     pub streams: Vec<Rung>,
@@ -30,10 +31,13 @@ pub struct Census {
     pub notes: Vec<&'static str>,
 }
 
+/// The rung of what stays as it is.
+pub const RAW: &str = "raw";
+
 /// The streams of one blob that one encoder gives.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Rung {
-    /// The encoder's name, or `raw` for what stays as it is.
+    /// The encoder's name, or [`RAW`].
     pub rung: String,
     pub count: u64,
     pub sealed_bytes: u64,
@@ -53,7 +57,8 @@ pub fn of(
     index: &mut Index,
     places: &Places,
     blobs: &[BlobRef],
-) -> Result<Vec<(BlobId, Census)>, DeltaError> {
+    each: &(dyn Fn(&BlobRef) + Sync),
+) -> Result<Vec<Census>, DeltaError> {
     let scratch = Scratch::new(&places.scratch, places.scratch_bytes)?;
     let opened = OpenedBlobs::new(scratch, places.scratch_bytes / 2);
     let mut all = vec![];
@@ -69,23 +74,24 @@ pub fn of(
                 let opened = opened.with_room(DeltaError::is_scratch_full, open)?;
                 let known = husk.as_ref().and_then(|bytes| Husk::decode(bytes, &opened));
                 let husk = known.unwrap_or_else(|| identify::identify(&opened, &Abilities::own()));
-                Ok((blob.id, husk.encode(), census(&opened, &husk)))
+                each(blob);
+                Ok((husk.encode(), census(blob.id, &opened, &husk)))
             })
             .collect::<Result<_, DeltaError>>()?;
-        for (id, husk, census) in found {
-            index.record_husk(id, &husk)?;
-            all.push((id, census));
+        for (husk, census) in found {
+            index.record_husk(census.blob, &husk)?;
+            all.push(census);
         }
     }
     Ok(all)
 }
 
-fn census(opened: &Opened, husk: &Husk) -> Census {
+fn census(blob: BlobId, opened: &Opened, husk: &Husk) -> Census {
     let anatomy = opened.anatomy();
     let mut rungs = BTreeMap::<String, Rung>::new();
     for (stream, resealed) in anatomy.streams.iter().zip(&husk.streams) {
         let Some(resealed) = resealed else { continue };
-        let id = resealed.encoder.as_ref().map_or_else(|| "raw".to_owned(), Encoder::id);
+        let id = resealed.encoder.as_ref().map_or_else(|| RAW.to_owned(), Encoder::id);
         let rung = rungs.entry(id).or_default();
         rung.count += 1;
         rung.sealed_bytes += stream.sealed_len_bytes;
@@ -95,6 +101,7 @@ fn census(opened: &Opened, husk: &Husk) -> Census {
     }
     let named = |(id, rung)| Rung { rung: id, ..rung };
     Census {
+        blob,
         len_bytes: opened.blob().len() as u64,
         streams: rungs.into_iter().map(named).collect(),
         notes: anatomy.notes.iter().map(|note| note.what).collect(),

@@ -279,12 +279,16 @@ impl<'a> Engine<'a> {
         chunks::begin(self.tools.store, self.index, plan, failed.iter().any(Option::is_some))?;
         for (prepared, failed) in prepared.iter().zip(failed) {
             let mut counted = Tally { frames: &mut *frames, bytes: 0 };
-            let recipe = match &failed {
-                Some(_) => chunks::make(self.tools.store, self.index, prepared.blob, &mut counted)?,
-                None => Assembler::new(prepared, carried).assemble(&mut Payloads(&mut counted))?,
+            let (recipe, inline_bytes) = if failed.is_some() {
+                let (store, blob) = (self.tools.store, prepared.blob);
+                (chunks::make(store, self.index, blob, &mut counted)?, 0)
+            } else {
+                let mut payloads = Payloads::new(&mut counted);
+                let recipe = Assembler::new(prepared, carried).assemble(&mut payloads)?;
+                (recipe, payloads.inline_bytes)
             };
-            let bytes = counted.bytes;
-            made.reports.push(BlobReport::new(prepared, catalogue, carried, failed, bytes));
+            let bytes = counted.bytes + inline_bytes;
+            made.reports.push(BlobReport::new(prepared, plan, catalogue, carried, failed, bytes));
             made.recipes.push(recipe);
         }
         Ok(made)

@@ -187,11 +187,11 @@ mod tests {
     #[test]
     fn an_encoding_is_found_again_and_a_damaged_one_is_none() {
         for payload in [&b"payload"[..], &[7; 5000]] {
-            found_again(Bytes::from_static(payload));
+            found_again(&Bytes::from_static(payload));
         }
     }
 
-    fn found_again(payload: Bytes) {
+    fn found_again(payload: &Bytes) {
         let temp = tempfile::tempdir().unwrap();
         let folder = Utf8PathBuf::from_path_buf(temp.path().join("encodings")).unwrap();
         let encodings = Encodings::open(folder).unwrap();
@@ -203,7 +203,7 @@ mod tests {
         let found = encodings.get(key).unwrap();
         assert_eq!((found.codec, found.bases), (codec, bases));
         assert_eq!(found.payload.len_bytes(), payload.len() as u64);
-        assert_eq!(found.payload.bytes().unwrap(), payload);
+        assert_eq!(found.payload.bytes().unwrap(), *payload);
         let path = encodings.path(key);
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
@@ -218,7 +218,8 @@ mod tests {
         let folder = Utf8PathBuf::from_path_buf(temp.path().into()).unwrap();
         let encodings = Encodings::open(folder).unwrap();
         let bytes = Bytes::from_static(&[7; 5000]);
-        let encoding = Encoding { codec: None, bases: vec![], payload: Payload::Held(bytes.clone()) };
+        let encoding =
+            Encoding { codec: None, bases: vec![], payload: Payload::Held(bytes.clone()) };
         encodings.put(ChunkId::of(b"key"), encoding);
         let get = |_| encodings.get(ChunkId::of(b"key"));
         let many: Vec<Encoding> = (0..70_000).map_while(get).collect();

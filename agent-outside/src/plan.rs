@@ -28,6 +28,8 @@ pub struct Plan {
     pub held: BTreeMap<BlobId, u64>,
     /// What each blob belongs to, without versions: where older versions are looked for.
     pub families: BTreeMap<BlobId, String>,
+    /// Kind and name of the artifact that each blob belongs to, for people.
+    pub names: BTreeMap<BlobId, String>,
     /// The place of each held blob among the artifacts: later ones are newer.
     pub order: BTreeMap<BlobId, usize>,
     /// Blobs of the basis that nothing may build on.
@@ -86,6 +88,7 @@ pub fn plan(basis: &Basis, snapshot: &Snapshot) -> Plan {
         new_blobs,
         held,
         families: families(basis.snapshot.artifacts().chain(snapshot.artifacts())),
+        names: names(basis.snapshot.artifacts().chain(snapshot.artifacts())),
         order: order(&basis.snapshot),
         damaged: basis.damaged.clone(),
         by_kind,
@@ -112,6 +115,17 @@ fn families<'a>(artifacts: impl Iterator<Item = &'a Artifact>) -> BTreeMap<BlobI
         }
     }
     families
+}
+
+fn names<'a>(artifacts: impl Iterator<Item = &'a Artifact>) -> BTreeMap<BlobId, String> {
+    let mut names = BTreeMap::new();
+    for artifact in artifacts {
+        let (kind, name) = artifact.key();
+        for blob in &artifact.blobs {
+            names.entry(blob.id).or_insert_with(|| format!("{kind} {name}"));
+        }
+    }
+    names
 }
 
 fn order(snapshot: &Snapshot) -> BTreeMap<BlobId, usize> {

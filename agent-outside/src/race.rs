@@ -85,10 +85,13 @@ pub fn estimate(runner: &Runner, budget: &Budget) -> u64 {
     let probes = runner.contenders.iter().map(|c| (c, probe(&c.bytes, &runner.bytes, budget)));
     let best = probes.map(|(_, bytes)| bytes).min();
     let alone = probe(&[], &runner.bytes, budget);
+    let len = runner.bytes.len() as u64;
     match best.filter(|best| best < &alone) {
         // What suffix sorting makes of a probe: 0.1 on a patch hop, 0.5 on a hard one.
         Some(best) if runner.is_executable => best * 3 / 10,
         Some(best) => best * 7 / 10,
+        // What is compressed already stays as it is.
+        None if len - len / 64 <= alone => len,
         None => alone * 8 / 10,
     }
 }

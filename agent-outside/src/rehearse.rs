@@ -90,7 +90,7 @@ fn one(
         return Ok(Some(Raw::NoGain));
     }
     let mut held = Held::default();
-    let recipe = Assembler::new(prepared, carried).assemble(&mut Payloads(&mut held))?;
+    let recipe = Assembler::new(prepared, carried).assemble(&mut Payloads::new(&mut held))?;
     if recipe.bases().any(|base| !may_use(base)) {
         return Ok(Some(Raw::Failed("it builds on what is not there".to_owned())));
     }

@@ -40,9 +40,7 @@ pub enum StickError {
 ///
 /// [`StickError`]: `DONE` is not there, and the same command may be run again.
 pub fn copy(from: &Utf8Path, to: &Utf8Path, site: &SiteName) -> Result<Utf8PathBuf, StickError> {
-    if !to.is_dir() {
-        return Err(StickError::NoFolder { folder: to.to_owned() });
-    }
+    check_folder(to)?;
     let export = from.file_name().expect("a sealed export has a name");
     let below = Utf8Path::new("gapferry").join(site.as_str()).join(export);
     let folder = to.join(&below);
@@ -73,6 +71,15 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path, site: &SiteName) -> Result<Utf8PathB
     }
     durable::write(&folder.join("DONE"), format!("{export}\n").as_bytes())?;
     Ok(folder)
+}
+
+/// Whether there is a folder at all, which is asked before anything is sealed for it.
+///
+/// # Errors
+///
+/// [`StickError::NoFolder`].
+pub fn check_folder(to: &Utf8Path) -> Result<(), StickError> {
+    if to.is_dir() { Ok(()) } else { Err(StickError::NoFolder { folder: to.to_owned() }) }
 }
 
 fn check_room(

@@ -7,7 +7,8 @@ use gapferry_common::{
     exit::{Ended, Exit},
     patch::Effort,
 };
-use gapferry_proto::{Artifact, BlobId, SiteName, Snapshot};
+use gapferry_proto::{Artifact, BlobId, BlobRef, ExportId, Kind, SiteName, Snapshot};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{plan, stages::Stages};
@@ -41,20 +42,64 @@ pub fn run(args: &ExplainArgs, home: &Home, global: &Global) -> anyhow::Result<E
     let stages = Stages::new(global, plan.totals.published_bytes_new);
     let reports = reports(args, home, &ledger, &plan, &found, &stages)?;
     stages.finish();
-    let blobs: Vec<_> = found.iter().flat_map(|artifact| &artifact.blobs).collect();
-    let document = json!({
-        "artifacts": found.iter().map(|artifact| &artifact.name).collect::<Vec<_>>(),
-        "blobs": blobs.iter().map(|blob| json!({
-            "blob": blob.id,
-            "len_bytes": blob.len_bytes,
-            "held": plan.held.contains_key(&blob.id),
-            "report": reports.get(&blob.id),
-        })).collect::<Vec<_>>(),
-    });
-    global.print(&document, || {
-        found.iter().map(|artifact| text(artifact, &plan, &reports)).collect::<Vec<_>>().join("\n")
+    let explained: Vec<_> = found.iter().map(|one| Explained::of(one, &plan, &reports)).collect();
+    global.print(&json!({"artifacts": explained}), || {
+        explained.iter().map(Explained::text).collect::<Vec<_>>().join("\n")
     });
     Ok(Exit::Done)
+}
+
+/// An artifact, blob by blob.
+#[derive(Serialize)]
+struct Explained<'a> {
+    kind: Kind,
+    name: &'a str,
+    blobs: Vec<Blob<'a>>,
+}
+
+#[derive(Serialize)]
+struct Blob<'a> {
+    blob: BlobId,
+    len_bytes: u64,
+    /// Whether the inside holds it.
+    held: bool,
+    /// The export that brought it; none for one that is planned.
+    export: Option<&'a ExportId>,
+    report: Option<&'a BlobReport>,
+}
+
+/// What is known of each blob, and the export that it comes from.
+type Reports = BTreeMap<BlobId, (Option<ExportId>, BlobReport)>;
+
+impl<'a> Explained<'a> {
+    fn of(artifact: &'a Artifact, plan: &Plan, reports: &'a Reports) -> Self {
+        let (kind, name) = artifact.key();
+        let blob = |blob: &BlobRef| {
+            let found = reports.get(&blob.id);
+            Blob {
+                blob: blob.id,
+                len_bytes: blob.len_bytes,
+                held: plan.held.contains_key(&blob.id),
+                export: found.and_then(|(export, _)| export.as_ref()),
+                report: found.map(|(_, report)| report),
+            }
+        };
+        Self { kind, name, blobs: artifact.blobs.iter().map(blob).collect() }
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![format!("{} {}", self.kind, self.name)];
+        for blob in &self.blobs {
+            if blob.held {
+                let by = blob.export.map(|export| format!(", brought by {export}"));
+                let by = by.unwrap_or_default();
+                lines.push(format!("  {}: {} bytes, held inside{by}", blob.blob, blob.len_bytes));
+            }
+            let report = blob.report.map(BlobReport::lines).unwrap_or_default();
+            lines.extend(report.into_iter().map(|line| format!("  {line}")));
+        }
+        lines.join("\n")
+    }
 }
 
 /// The artifact of that very name, or all whose name has it as a part.
@@ -72,8 +117,8 @@ fn named<'a>(wanted: &'a Snapshot, name: &str) -> anyhow::Result<Vec<&'a Artifac
     Ok(found)
 }
 
-/// What became of the blobs of `found`: in the export that is planned now, else in the one that
-/// brought them.
+/// What became of the blobs of `found`: in the export that is planned now, else in the first one
+/// that brought them.
 fn reports(
     args: &ExplainArgs,
     home: &Home,
@@ -81,30 +126,19 @@ fn reports(
     plan: &Plan,
     found: &[&Artifact],
     stages: &Stages,
-) -> anyhow::Result<BTreeMap<BlobId, BlobReport>> {
-    let mut reports = BTreeMap::new();
+) -> anyhow::Result<Reports> {
+    let mut reports = Reports::new();
     for record in ledger.records()? {
         let earlier = ledger.reports(&record.export)?;
-        reports.extend(earlier.into_iter().map(|report| (report.blob, report)));
+        for report in earlier {
+            reports.entry(report.blob).or_insert_with(|| (Some(record.export.clone()), report));
+        }
     }
     let is_planned = |blob: &BlobId| plan.new_blobs.iter().any(|new| new.id == *blob);
     let mut blobs = found.iter().flat_map(|artifact| &artifact.blobs);
     if blobs.any(|blob| is_planned(&blob.id)) {
         let made = plan::reports(home, ledger, plan, args.effort, true, stages)?;
-        reports.extend(made.into_iter().map(|report| (report.blob, report)));
+        reports.extend(made.into_iter().map(|report| (report.blob, (None, report))));
     }
     Ok(reports)
-}
-
-fn text(artifact: &Artifact, plan: &Plan, reports: &BTreeMap<BlobId, BlobReport>) -> String {
-    let (kind, name) = artifact.key();
-    let mut lines = vec![format!("{kind} {name}")];
-    for blob in &artifact.blobs {
-        if plan.held.contains_key(&blob.id) {
-            lines.push(format!("  {}: {} bytes, held inside", blob.id, blob.len_bytes));
-        }
-        let report = reports.get(&blob.id).map(BlobReport::lines).unwrap_or_default();
-        lines.extend(report.into_iter().map(|line| format!("  {line}")));
-    }
-    lines.join("\n")
 }

@@ -75,6 +75,7 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
     if !missing.is_empty() || collisions::is_refused(&collisions) {
         return Ok(refused(global, &site, &report, &missing, &collisions));
     }
+    stick::check_folder(&args.to)?;
     let sealed = sealed(args, home, global, &ledger, &plan, &wanted)?;
     global.say(format!("Copying to {} …", args.to));
     let folder = stick::copy(&sealed.folder, &args.to, &site)?;
@@ -91,7 +92,8 @@ pub fn run(args: &ExportArgs, home: &Home, global: &Global) -> anyhow::Result<Ex
         ));
     }
     global.print(&document, || {
-        format!("{}{}", collisions::text(&collisions), text(&sealed.envelope, &plan, &folder))
+        let text = text(&sealed.envelope, &plan, &folder, args.full);
+        format!("{}{text}", collisions::text(&collisions))
     });
     Ok(Exit::Done)
 }
@@ -266,7 +268,7 @@ fn document(sealed: &Sealed, plan: &Plan, folder: &Utf8Path, seconds: f64) -> Va
     })
 }
 
-fn text(envelope: &Envelope, plan: &Plan, folder: &Utf8Path) -> String {
+fn text(envelope: &Envelope, plan: &Plan, folder: &Utf8Path, is_full: bool) -> String {
     let packs = match envelope.packs().count() {
         0 => "no pack".to_owned(),
         1 => "one pack".to_owned(),
@@ -278,6 +280,6 @@ fn text(envelope: &Envelope, plan: &Plan, folder: &Utf8Path) -> String {
         table = table(plan),
         id = envelope.export,
         bytes = human_bytes(envelope.totals.export_bytes),
-        basis = basis_text(envelope.basis),
+        basis = basis_text(envelope.basis, is_full),
     )
 }

@@ -1,6 +1,6 @@
 //! `plan`: what an export would carry, how large by kind, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use comfy_table::{Table, presets};
@@ -38,7 +38,8 @@ pub struct PlanArgs {
     /// The site; may be left out when there is only one
     #[arg(long)]
     site: Option<SiteName>,
-    /// Encode everything, so that sizes are no estimates; the export after it uses that
+    /// Encode everything, so that sizes are no estimates but those of the packs' content, to which
+    /// the manifest and the encryption come; the export after it uses what was encoded
     #[arg(long)]
     exact: bool,
     /// How much time may be spent to save bytes
@@ -75,7 +76,9 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
     let export_bytes: u64 = reports.iter().map(|report| report.carried_bytes).sum();
     let wants = super::wants::unresolved(&ledger, &wanted)?;
     let collisions = collisions::of(&wanted);
-    let new: Vec<_> = wanted.artifacts().filter_map(|artifact| New::of(artifact, &plan)).collect();
+    let mut counted = BTreeSet::new();
+    let new = wanted.artifacts().filter_map(|artifact| New::of(artifact, &plan, &mut counted));
+    let new: Vec<_> = new.collect();
     let document = json!({
         "export": null,
         "site": site,
@@ -101,7 +104,7 @@ pub fn run(args: &PlanArgs, home: &Home, global: &Global) -> anyhow::Result<Exit
         "peak_memory_bytes": memory::peak_bytes(),
     });
     global.print(&document, || {
-        let basis = basis_text(plan.basis);
+        let basis = basis_text(plan.basis, false);
         let about = if args.exact { "" } else { "About " };
         let carried = human_bytes(export_bytes);
         let list = approval::text::text(&approval, false);
@@ -149,10 +152,11 @@ struct New<'a> {
 }
 
 impl<'a> New<'a> {
-    /// None when the inside has all of it.
-    fn of(artifact: &'a Artifact, plan: &Plan) -> Option<Self> {
+    /// None when the inside has all of it. A blob of two artifacts counts for the first.
+    fn of(artifact: &'a Artifact, plan: &Plan, counted: &mut BTreeSet<BlobId>) -> Option<Self> {
         let lacking = artifact.blobs.iter().filter(|blob| !plan.held.contains_key(&blob.id));
-        let published_bytes = lacking.map(|blob| blob.len_bytes).reduce(|a, b| a + b)?;
+        let lens = lacking.map(|blob| if counted.insert(blob.id) { blob.len_bytes } else { 0 });
+        let published_bytes = lens.reduce(|a, b| a + b)?;
         Some(Self { artifact, published_bytes })
     }
 
@@ -229,9 +233,10 @@ pub fn table(plan: &Plan) -> Table {
 }
 
 /// What an export builds on, in words.
-pub fn basis_text(basis: Option<SnapshotId>) -> String {
+pub fn basis_text(basis: Option<SnapshotId>, is_full: bool) -> String {
     match basis {
         Some(id) => format!("building on what the inside holds ({})", &id.hex()[..8]),
+        None if is_full => "building on nothing, as --full asks".to_owned(),
         None => "building on nothing: no inventory has come back yet".to_owned(),
     }
 }

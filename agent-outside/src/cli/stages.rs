@@ -25,7 +25,8 @@ impl Stages {
     /// A bar for blobs of `total_bytes` together, as they are published.
     pub fn new(global: &Global, total_bytes: u64) -> Self {
         let bar = if global.quiet { ProgressBar::hidden() } else { ProgressBar::new(total_bytes) };
-        let style = ProgressStyle::with_template("{msg:9} {bar:40} {bytes}/{total_bytes} {elapsed}");
+        let style =
+            ProgressStyle::with_template("{msg:9} {bar:40} {bytes}/{total_bytes} {elapsed}");
         let bar = bar.with_style(style.expect("the template is fixed"));
         bar.enable_steady_tick(Duration::from_millis(500));
         Self { bar, now: Mutex::new(None) }

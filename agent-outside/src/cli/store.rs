@@ -6,12 +6,13 @@ use gapferry_common::{
     exit::Exit,
     store::Index,
 };
-use gapferry_proto::BlobId;
 use serde::Serialize;
 use serde_json::json;
 
+use super::stages::Stages;
 use crate::{
-    census::{self, Census},
+    census::{self, Census, RAW},
+    delta::Stage,
     home::Home,
 };
 
@@ -23,7 +24,7 @@ pub struct StoreArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum StoreCommand {
-    /// Show for every blob which encoders give its compressed streams again
+    /// Show which encoders give the compressed streams of the store again; with -o json for each blob
     Census,
 }
 
@@ -39,7 +40,10 @@ fn census(home: &Home, global: &Global) -> anyhow::Result<Exit> {
     let mut index = Index::open(&store)?;
     let blobs: Vec<_> =
         store.blobs().collect::<Result<_, _>>().map_err(at("list", store.root()))?;
-    let found = census::of(&store, &mut index, &home.places(), &blobs)?;
+    let stages = Stages::new(global, blobs.iter().map(|blob| blob.len_bytes).sum());
+    let each = |blob: &_| stages.tell(Stage::Open, blob);
+    let found = census::of(&store, &mut index, &home.places(), &blobs, &each)?;
+    stages.finish();
     let sums = sums(&found);
     let document = json!({"blobs": found, "by_rung": sums});
     global.print(&document, || text(&sums));
@@ -57,9 +61,9 @@ struct Sum {
     seconds: f64,
 }
 
-fn sums(found: &[(BlobId, Census)]) -> Vec<Sum> {
+fn sums(found: &[Census]) -> Vec<Sum> {
     let mut sums = std::collections::BTreeMap::<&str, Sum>::new();
-    for stream in found.iter().flat_map(|(_, census)| &census.streams) {
+    for stream in found.iter().flat_map(|census| &census.streams) {
         let sum = sums.entry(&stream.rung).or_default();
         sum.streams += stream.count;
         sum.sealed_bytes += stream.sealed_bytes;
@@ -74,10 +78,17 @@ fn sums(found: &[(BlobId, Census)]) -> Vec<Sum> {
 fn text(sums: &[Sum]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["encoder", "streams", "compressed", "plain", "corrections", "seconds"]);
+    table.set_header([
+        "encoder",
+        "streams",
+        "compressed",
+        "plain",
+        "corrections",
+        "seconds to find",
+    ]);
     for sum in sums {
         table.add_row([
-            sum.rung.clone(),
+            if sum.rung == RAW { "none: they stay closed".to_owned() } else { sum.rung.clone() },
             sum.streams.to_string(),
             human_bytes(sum.sealed_bytes),
             human_bytes(sum.plain_bytes),

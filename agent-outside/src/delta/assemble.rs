@@ -17,11 +17,20 @@ use crate::bases::LeafRef;
 const INLINE_LEN_BYTES_MAX: usize = 160;
 
 /// Places payloads as raw frames of at most a chunk's length: they are compressed already.
-pub struct Payloads<'a>(pub &'a mut dyn Frames);
+pub struct Payloads<'a> {
+    frames: &'a mut dyn Frames,
+    /// Bytes of payloads that stand in the recipe.
+    pub inline_bytes: u64,
+}
 
-impl Payloads<'_> {
+impl<'a> Payloads<'a> {
+    pub fn new(frames: &'a mut dyn Frames) -> Self {
+        Self { frames, inline_bytes: 0 }
+    }
+
     fn place(&mut self, payload: &Bytes) -> Result<Node, WriteError> {
         if payload.len() <= INLINE_LEN_BYTES_MAX {
+            self.inline_bytes += payload.len() as u64;
             return Ok(Node::Bytes(payload.to_vec()));
         }
         let pieces = payload.chunks(limits::CHUNK_LEN_BYTES_MAX as usize);
@@ -35,7 +44,7 @@ impl Payloads<'_> {
                 stored_len_bytes: len_bytes,
                 chunk,
             };
-            let (pack, offset) = self.0.append(&head, piece)?;
+            let (pack, offset) = self.frames.append(&head, piece)?;
             Ok(Part { chunk, len_bytes, place: Place::Pack { pack, offset } })
         });
         Ok(Node::Concat(parts.collect::<Result<_, WriteError>>()?))

@@ -34,6 +34,8 @@ pub struct Prepared {
     pub is_leaf: bool,
     pub encoders: Vec<(String, u64)>,
     pub corrections: Bytes,
+    /// Coded streams that no encoder gives again: they stay closed.
+    pub sealed_streams: u64,
     /// Memory that resealing takes inside.
     pub reseal_memory_bytes: u64,
     /// What stayed closed and why, for people.
@@ -232,6 +234,7 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
         is_leaf,
         encoders,
         corrections: corrections.into(),
+        sealed_streams: husk.sealed_streams(),
         reseal_memory_bytes,
         notes: opened.anatomy().notes.iter().map(|note| note.what).collect(),
         raw: tools.raw_from_the_start(blob.id, reseal_memory_bytes),

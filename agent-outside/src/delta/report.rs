@@ -6,20 +6,21 @@ use gapferry_proto::{Artifact, BlobId, BlobRef, recipe::View};
 use serde::{Deserialize, Serialize};
 
 use super::{Base, Carried, prepare::Prepared};
-use crate::{bases::Catalogue, rehearse::Raw};
+use crate::{bases::Catalogue, plan::Plan, rehearse::Raw};
 
 /// One new blob.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct BlobReport {
     pub blob: BlobId,
     pub published_bytes: u64,
-    /// Frames with their heads; an estimate where `estimated` says so.
+    /// Frames with their heads, and payloads that stand in the recipe; an estimate where
+    /// `estimated` says so.
     pub carried_bytes: u64,
-    /// The encoders that make its coded streams again, and how many in a row; the rung of the
-    /// ladder that each stands on is its name.
-    pub encoders: Vec<(String, u64)>,
+    /// The encoders that make its coded streams again, and how many streams each; the rung of
+    /// the ladder that each stands on is its name. None when it travels in chunks.
+    pub encoders: BTreeMap<String, u64>,
     pub corrections_bytes: u64,
-    /// The streams that travel: large leaves first, the pool last.
+    /// The streams that travel: large leaves first, the pool last. None when it travels in chunks.
     pub streams: Vec<StreamReport>,
     /// What stayed closed when it was opened.
     pub notes: Vec<String>,
@@ -47,7 +48,9 @@ pub struct StreamReport {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct BaseReport {
     pub blob: BlobId,
-    pub family: String,
+    /// Kind and name of the artifact that the blob belongs to.
+    pub artifact: String,
+    /// `pool`, or the member's name; empty for all of the blob.
     pub name: String,
     pub len_bytes: u64,
 }
@@ -56,11 +59,21 @@ impl BlobReport {
     /// What was made of `prepared`.
     pub fn new(
         prepared: &Prepared,
+        plan: &Plan,
         catalogue: &Catalogue,
         carried: &BTreeMap<usize, Carried>,
         failed: Option<Raw>,
         carried_bytes: u64,
     ) -> Self {
+        if let Some(failed) = failed {
+            return Self {
+                encoders: BTreeMap::new(),
+                corrections_bytes: 0,
+                is_fallback: matches!(failed, Raw::Asked | Raw::Failed(_)),
+                raw: Some(why(&failed)),
+                ..Self::estimated(prepared, carried_bytes)
+            };
+        }
         let streams = prepared.targets.iter().filter_map(|target| {
             let facts = &catalogue.entry(target.entry).facts;
             let carried = carried.get(&target.entry)?;
@@ -79,26 +92,30 @@ impl BlobReport {
                 len_bytes: target.len_bytes,
                 carried_bytes: carried.payload_len_bytes(),
                 codec: codec.to_owned(),
-                bases: bases.iter().map(|base| base_report(base, catalogue)).collect(),
+                bases: bases.iter().map(|base| base_report(base, plan, catalogue)).collect(),
             })
         });
-        Self {
-            streams: streams.collect(),
-            is_fallback: matches!(failed, Some(Raw::Asked | Raw::Failed(_))),
-            raw: failed.map(|failed| why(&failed)),
-            ..Self::estimated(prepared, carried_bytes)
-        }
+        let streams = streams.collect();
+        Self { streams, ..Self::estimated(prepared, carried_bytes) }
     }
 
     /// What will about be made of `prepared`.
     pub fn estimated(prepared: &Prepared, carried_bytes: u64) -> Self {
         let mut notes: Vec<String> = prepared.notes.iter().map(|&note| note.to_owned()).collect();
         notes.dedup();
+        if 0 < prepared.sealed_streams {
+            let streams = count(prepared.sealed_streams, "compressed stream", "compressed streams");
+            notes.push(format!("no encoder at hand gives {streams} again"));
+        }
+        let mut encoders = BTreeMap::new();
+        for (id, count) in &prepared.encoders {
+            *encoders.entry(id.clone()).or_insert(0) += count;
+        }
         Self {
             blob: prepared.blob.id,
             published_bytes: prepared.blob.len_bytes,
             carried_bytes,
-            encoders: prepared.encoders.clone(),
+            encoders,
             corrections_bytes: prepared.corrections.len() as u64,
             streams: vec![],
             notes,
@@ -119,16 +136,18 @@ impl BlobReport {
             return lines;
         }
         for (encoder, count) in &self.encoders {
-            lines.push(format!("  resealed by {encoder}: {count} streams"));
+            lines.push(format!(
+                "  resealed by {encoder}: {}",
+                self::count(*count, "stream", "streams")
+            ));
         }
         if self.corrections_bytes != 0 {
             lines.push(format!("  corrections: {} bytes", self.corrections_bytes));
         }
         for stream in &self.streams {
-            lines.push(format!(
-                "  {} {:?}: {} bytes, {} carried as {}",
-                stream.view, stream.name, stream.len_bytes, stream.carried_bytes, stream.codec
-            ));
+            let StreamReport { len_bytes, carried_bytes, codec, .. } = stream;
+            let what = what(&stream.view, &stream.name);
+            lines.push(format!("  {what}: {len_bytes} bytes, {carried_bytes} carried as {codec}"));
             lines.extend(stream.bases.iter().map(BaseReport::line));
         }
         lines
@@ -137,16 +156,35 @@ impl BlobReport {
 
 impl BaseReport {
     fn line(&self) -> String {
-        let Self { blob, family, name, len_bytes } = self;
-        format!("    from {name:?} of {family} ({len_bytes} bytes in {blob})")
+        format!("    from {} ({} bytes in {})", self.place(), self.len_bytes, self.blob)
+    }
+
+    fn place(&self) -> String {
+        match self.name.as_str() {
+            "" => self.artifact.clone(),
+            name => format!("{name} of {}", self.artifact),
+        }
     }
 }
 
-fn base_report(base: &Base, catalogue: &Catalogue) -> BaseReport {
+/// A stream as people read it: the pool has no name, and a blob that is one leaf needs none.
+fn what(view: &str, name: &str) -> String {
+    match (view, name) {
+        ("pool", _) => "pool (all that is small)".to_owned(),
+        (view, "") => format!("{view} (all of it)"),
+        (view, name) => format!("{view} {name}"),
+    }
+}
+
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn base_report(base: &Base, plan: &Plan, catalogue: &Catalogue) -> BaseReport {
     let found = catalogue.find(base.leaf);
     BaseReport {
         blob: base.leaf.blob,
-        family: found.map(|entry| entry.family.clone()).unwrap_or_default(),
+        artifact: plan.names.get(&base.leaf.blob).cloned().unwrap_or_default(),
         name: match (base.leaf.view, found) {
             (View::Pool, _) => "pool".to_owned(),
             (_, Some(entry)) => entry.facts.name.clone(),
@@ -203,13 +241,10 @@ impl ArtifactReport {
             });
             sum.published_bytes += report.published_bytes;
             sum.carried_bytes += report.carried_bytes;
-            sum.rung.extend(report.encoders.into_iter().map(|(id, _)| id));
+            sum.rung.extend(report.encoders.into_keys());
             for stream in report.streams {
                 sum.encoder.push(stream.codec);
-                sum.bases.extend(stream.bases.into_iter().map(|base| match base.name.as_str() {
-                    "" => base.family,
-                    name => format!("{} {name}", base.family),
-                }));
+                sum.bases.extend(stream.bases.iter().map(BaseReport::place));
             }
             if report.raw.is_some() {
                 sum.encoder.push("chunks".to_owned());

@@ -58,7 +58,8 @@ impl Tools<'_> {
             return Ok(published_bytes);
         }
         let streams = prepared.targets.iter().map(|target| self.estimate_one(target, catalogue));
-        Ok(streams.sum::<Result<u64, DeltaError>>()?.min(published_bytes))
+        let streams: u64 = streams.sum::<Result<_, DeltaError>>()?;
+        Ok((streams + prepared.corrections.len() as u64).min(published_bytes))
     }
 
     fn estimate_one(&self, target: &Target, catalogue: &Catalogue) -> Result<u64, DeltaError> {

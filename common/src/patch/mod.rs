@@ -63,7 +63,7 @@ pub fn encode_memory_bytes(codec: Codec, base_len: u64, new_len: u64, effort: Ef
     match codec {
         // The index and the streams; after it is gone, the streams and their packing.
         Codec::SuffixLzma => {
-            let search = suffix::search_memory_bytes(base_len, effort) + 2 * new_len;
+            let search = suffix::search_memory_bytes(base_len, new_len, effort) + 2 * new_len;
             search.max(2 * new_len + lzma_memory_bytes(new_len))
         }
         Codec::ZstdPrefix if LONG_LEN_BYTES < new_len => (2 << 28) + new_len / 2,

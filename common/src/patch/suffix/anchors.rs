@@ -4,9 +4,9 @@
 //! Out:  [`Seed`]s in the order of the new bytes, as [`super::seeds`] gives them.
 //! Pure: no files, no clock; the answer depends on the two slices only.
 //!
-//! Where a suffix array of the base takes too long or too much memory. Every 8th place of the
-//! base is an anchor, more seldom in a long base: whatever both sides share over 19 bytes or more
-//! holds one, and is then followed both ways. What they share over less is not found.
+//! Where a suffix array of the base takes too long or too much memory. Every 8th place of a base
+//! up to 256 MiB is an anchor, every 64th of one of 2 GiB: whatever both sides share over 19 bytes
+//! or more (75 there) holds one, and is then followed both ways. What is shorter may be missed.
 
 use super::index::{common_prefix, tail};
 use super::seeds::Seed;

@@ -59,7 +59,7 @@ pub fn diff_with(
     let (search, prices) = tuning(effort, change);
     let mut writer = StreamWriter::default();
     let mut take = |segment| writer.add(base, new, segment);
-    if is_sorted(base.len() as u64, effort) {
+    if is_sorted(base.len() as u64, new.len() as u64, effort) {
         let index = Index::new(base)?;
         path::choose(base, new, Seeds::new(&index, base, new, search), prices, &mut take);
     } else if base.len() > INDEXED_LEN_BYTES_MAX {
@@ -71,17 +71,18 @@ pub fn diff_with(
     Ok(writer.streams)
 }
 
-/// Longest base whose suffixes are sorted: 400 MiB, which take four times as much.
-const SORTED_LEN_BYTES_MAX: u64 = 400 << 20;
+/// Most memory for sorted suffixes and the streams beside them: 1.7 GiB, within what an export may
+/// have. A base and a new version of 290 MiB each need as much.
+const SORTED_MEMORY_BYTES_MAX: u64 = 1740 << 20;
 
 /// Whether the suffixes of a base are sorted; else places are found by anchors.
-fn is_sorted(base_len: u64, effort: Effort) -> bool {
-    effort != Effort::Fastest && base_len <= SORTED_LEN_BYTES_MAX
+fn is_sorted(base_len: u64, new_len: u64, effort: Effort) -> bool {
+    effort != Effort::Fastest && 4 * base_len + 2 * new_len <= SORTED_MEMORY_BYTES_MAX
 }
 
-/// Memory that looking for places takes, in bytes.
-pub fn search_memory_bytes(base_len: u64, effort: Effort) -> u64 {
-    if is_sorted(base_len, effort) {
+/// Memory that looking for places takes, in bytes, beside the streams.
+pub fn search_memory_bytes(base_len: u64, new_len: u64, effort: Effort) -> u64 {
+    if is_sorted(base_len, new_len, effort) {
         4 * base_len + (70 << 20)
     } else {
         anchors::memory_bytes(base_len) + (6 << 20)
