@@ -55,13 +55,16 @@ pub enum ApplyError {
     State(#[from] StateError),
     #[error(transparent)]
     Durable(#[from] DurableError),
-    #[error(transparent)]
-    Rebuild(RebuildError),
+    #[error("cannot rebuild blob {blob}")]
+    Rebuild { blob: BlobId, source: RebuildError },
     #[error("the repository heads cannot be signed")]
     Sign(#[source] PublishError),
     #[error("the documents of the generation cannot be made")]
     Publish(#[source] PublishError),
 }
+
+/// What an import takes beside decoding: manifest and snapshots, short streams in memory, buffers.
+const OTHER_MEMORY_BYTES: u64 = 192 << 20;
 
 /// What an import did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,7 +125,9 @@ impl Applier<'_> {
 
     /// Every base blob is held and hashes to its name.
     fn check_bases(&self, export: &VerifiedExport) -> Result<(), ApplyError> {
-        let bases = &export.manifest.bases;
+        let mut bases = export.manifest.bases.clone();
+        bases.sort_by_key(|blob| blob.id);
+        bases.dedup();
         let verified: Vec<_> =
             bases.par_iter().map(|blob| self.store.verify(blob)).collect::<Result<_, _>>()?;
         let missing: Vec<BlobId> =
@@ -145,8 +150,13 @@ impl Applier<'_> {
         let recipes = &export.manifest.recipes;
         let scratch = Scratch::new(self.scratch, self.scratch_bytes)?;
         let opened = OpenedBlobs::new(scratch, self.scratch_bytes / 2);
-        let budget = Budget::new(limits::DECODE_MEMORY_BYTES);
-        let rebuilder = Rebuilder { store: self.store, opened: &opened, budget: &budget };
+        let budget = Budget::new(limits::DECODE_MEMORY_BYTES - OTHER_MEMORY_BYTES);
+        let rebuilder = Rebuilder {
+            store: self.store,
+            opened: &opened,
+            budget: &budget,
+            node_memory_bytes: limits::DECODE_MEMORY_BYTES,
+        };
         let (rebuilt, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let failures = Mutex::new(vec![]);
         let reader = || PackReader::new(staging, self.identity);
@@ -186,7 +196,9 @@ impl Applier<'_> {
         }
         match rebuilder.rebuild(recipe, packs) {
             Ok(()) => Ok(Ok(true)),
-            Err(fault) if fault.is_fault() => Err(ApplyError::Rebuild(fault)),
+            Err(source) if source.is_fault() => {
+                Err(ApplyError::Rebuild { blob: recipe.blob, source })
+            }
             Err(source) => Ok(Err(source)),
         }
     }

@@ -39,6 +39,9 @@ pub enum InboxError {
     Stick(#[from] StickError),
     #[error(transparent)]
     Durable(#[from] DurableError),
+    /// A fault of this machine: it was hashed when it was staged.
+    #[error("cannot read the manifest again")]
+    Manifest(#[source] io::Error),
 }
 
 /// Reads the plain files of an export; the first medium that has one gives it.
@@ -140,6 +143,7 @@ pub fn stage(
     mut each: impl FnMut(u64),
 ) -> Result<(), InboxError> {
     durable::create_folders(staging)?;
+    durable::clear_temporary(staging)?;
     let plain = envelope.envelope();
     let packs = plain
         .packs()
@@ -298,7 +302,9 @@ pub fn manifest_on(
 
 fn open_manifest(sealed: impl Read, identity: &Identity) -> Result<Manifest, InboxError> {
     let opened = pack::read_sealed(sealed, identity, limits::MANIFEST_LEN_BYTES_MAX);
-    let damaged = || Refusal::FilesDamaged(vec!["manifest.age".to_owned()]);
-    let bytes = opened.map_err(Refusal::Sealed)?.ok_or_else(damaged)?;
+    let bytes = opened.map_err(|error| match error.into_fault() {
+        Ok(fault) => InboxError::Manifest(fault),
+        Err(refusal) => Refusal::Sealed(refusal).into(),
+    })?;
     Ok(Manifest::decode(&bytes).map_err(Refusal::from)?)
 }

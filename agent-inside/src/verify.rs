@@ -21,7 +21,7 @@
 
 use std::collections::BTreeSet;
 
-use gapferry_common::{peel::encoder::Encoder, rebuild::RebuildError};
+use gapferry_common::{pack::OpenError, peel::encoder::Encoder, rebuild::RebuildError};
 use gapferry_proto::{
     BlobId, Digest, Envelope, Manifest, Recipe, Sequence, SiteName, Snapshot, SnapshotId,
     envelope::EnvelopeError,
@@ -69,7 +69,7 @@ pub enum Refusal {
     #[error("damaged on the medium: {}; copy them again", .0.join(", "))]
     FilesDamaged(Vec<String>),
     #[error("the manifest cannot be opened with this site's key")]
-    Sealed(#[source] age::DecryptError),
+    Sealed(#[source] OpenError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error("the manifest is of another export than the envelope: {0} differs")]

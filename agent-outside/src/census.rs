@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use gapferry_common::{
+    budget::Budget,
     peel::{
         Opened,
         bases::OpenedBlobs,
@@ -18,7 +19,7 @@ use gapferry_proto::{BlobId, BlobRef};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::delta::{DeltaError, Places};
+use crate::delta::{DeltaError, ENCODE_MEMORY_BYTES, Places};
 
 /// What was found out about one blob.
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +62,7 @@ pub fn of(
 ) -> Result<Vec<Census>, DeltaError> {
     let scratch = Scratch::new(&places.scratch, places.scratch_bytes)?;
     let opened = OpenedBlobs::new(scratch, places.scratch_bytes / 2);
+    let budget = Budget::new(ENCODE_MEMORY_BYTES);
     let mut all = vec![];
     for batch in blobs.chunks(64) {
         let husks: Vec<_> =
@@ -70,7 +72,7 @@ pub fn of(
             .zip(&husks)
             .with_max_len(1)
             .map(|(blob, husk)| {
-                let open = || Ok(opened.get(store, blob.id)?);
+                let open = || Ok(opened.get(store, blob.id, &budget)?);
                 let opened = opened.with_room(DeltaError::is_scratch_full, open)?;
                 let known = husk.as_ref().and_then(|bytes| Husk::decode(bytes, &opened));
                 let husk = known.unwrap_or_else(|| identify::identify(&opened, &Abilities::own()));

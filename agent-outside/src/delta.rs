@@ -131,7 +131,7 @@ pub enum Stage {
 pub type Each<'a> = &'a (dyn Fn(Stage, &BlobRef) + Sync);
 
 /// Memory for all encoders together: 2 GiB less what the rest of the program needs.
-const ENCODE_MEMORY_BYTES: u64 = 1900 << 20;
+pub const ENCODE_MEMORY_BYTES: u64 = 1900 << 20;
 
 /// Makes deltas.
 pub struct Engine<'a> {

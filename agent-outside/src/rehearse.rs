@@ -113,7 +113,9 @@ fn follow(
     recipe: &Recipe,
     held: &Held,
 ) -> Result<Option<Raw>, DeltaError> {
-    let rebuilder = Rebuilder { store: tools.store, opened: &tools.opened, budget };
+    let (store, opened) = (tools.store, &tools.opened);
+    let node_memory_bytes = budget.total_bytes();
+    let rebuilder = Rebuilder { store, opened, budget, node_memory_bytes };
     let mut out = HashingWriter::new(io::sink());
     match rebuilder.write(recipe, &mut Rehearsal(held), &mut out) {
         Err(RebuildError::Scratch(error)) => return Err(error.into()),

@@ -232,6 +232,21 @@ pub fn remove(path: &Utf8Path) -> Result<(), DurableError> {
     }
 }
 
+/// Removes the files of a folder that a killed process left half written.
+///
+/// # Errors
+///
+/// [`DurableError`]: the folder is missing, or one cannot be removed.
+pub fn clear_temporary(folder: &Utf8Path) -> Result<(), DurableError> {
+    for entry in folder.read_dir_utf8().map_err(at("list", folder))? {
+        let entry = entry.map_err(at("list", folder))?;
+        if entry.file_name().starts_with(TEMP_PREFIX) {
+            remove(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// The names in a folder, sorted, without hidden and temporary ones.
 ///
 /// # Errors

@@ -150,26 +150,57 @@ pub fn write_sealed(
 /// A manifest of a million artifacts takes some seconds at this level.
 const DOCUMENT_ZSTD_LEVEL: i32 = 12;
 
-/// Opens a document of [`write_sealed`], of at most `max_bytes`; nothing when it is damaged.
+/// Why a sealed document was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("it cannot be decrypted with this identity")]
+    Sealed(#[from] age::DecryptError),
+    #[error("it cannot be unpacked, or is longer than {max_bytes} bytes")]
+    Packed { max_bytes: u64, source: io::Error },
+}
+
+impl OpenError {
+    /// The error of the disk that the document lies on; none when the document is to blame.
+    pub fn into_fault(self) -> Result<io::Error, Self> {
+        match self {
+            Self::Sealed(age::DecryptError::Io(error)) if error.raw_os_error().is_some() => {
+                Ok(error)
+            }
+            Self::Packed { source, .. } if source.raw_os_error().is_some() => Ok(source),
+            other => Err(other),
+        }
+    }
+}
+
+/// Opens a document of [`write_sealed`], of at most `max_bytes`.
 ///
 /// # Errors
 ///
-/// [`age::DecryptError`]: it is not for this identity.
+/// [`OpenError`]: it is not for this identity, or was written wrong.
 pub fn read_sealed(
     from: impl Read,
     identity: &Identity,
     max_bytes: u64,
-) -> Result<Option<Vec<u8>>, age::DecryptError> {
+) -> Result<Vec<u8>, OpenError> {
     let opened = seal::decrypt(from, identity)?;
-    let Ok(plain) = zstd::stream::read::Decoder::new(opened) else { return Ok(None) };
-    Ok(store::read_limited(plain, max_bytes).ok())
+    let plain = zstd::stream::read::Decoder::new(opened);
+    let read = plain.and_then(|plain| store::read_limited(plain, max_bytes));
+    read.map_err(|source| OpenError::Packed { max_bytes, source })
 }
 
 /// Reads frames out of staged packs; keeps one pack open.
 pub struct PackReader<'a> {
     folder: Utf8PathBuf,
     identity: &'a Identity,
-    open: Option<(u32, StreamReader<File>)>,
+    open: Option<Open>,
+}
+
+/// A pack that is being read.
+struct Open {
+    pack: u32,
+    /// Its plain bytes: age's reader does not take an offset beyond them.
+    len_bytes: u64,
+    stream: StreamReader<File>,
 }
 
 impl<'a> PackReader<'a> {
@@ -180,8 +211,11 @@ impl<'a> PackReader<'a> {
 
     /// Memory is two chunks; frames in order cost no seek worth naming.
     fn read(&mut self, pack: u32, offset: u64, wanted: ChunkId) -> Result<Vec<u8>, ReadError> {
-        let stream = self.open_pack(pack)?;
+        let Open { len_bytes, stream, .. } = self.open_pack(pack)?;
         let failed = |e| ReadError::Io(pack, e);
+        if *len_bytes < offset.saturating_add(FRAME_HEAD_LEN_BYTES as u64) {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
         stream.seek(SeekFrom::Start(offset)).map_err(failed)?;
         let mut head = [0; FRAME_HEAD_LEN_BYTES];
         stream.read_exact(&mut head).map_err(failed)?;
@@ -194,8 +228,8 @@ impl<'a> PackReader<'a> {
         encode::decode(&head, &stored).map_err(|e| ReadError::Decode(pack, e))
     }
 
-    fn open_pack(&mut self, pack: u32) -> Result<&mut StreamReader<File>, ReadError> {
-        if self.open.as_ref().is_none_or(|(open, _)| *open != pack) {
+    fn open_pack(&mut self, pack: u32) -> Result<&mut Open, ReadError> {
+        if self.open.as_ref().is_none_or(|open| open.pack != pack) {
             let path = self.folder.join(staged_name(pack));
             let file = File::open(&path).map_err(|e| ReadError::Io(pack, e))?;
             let opened = seal::decrypt(file, self.identity);
@@ -205,15 +239,21 @@ impl<'a> PackReader<'a> {
             if head != PACK_HEAD {
                 return Err(ReadError::Pack(pack, PackError::NotAPack));
             }
-            self.open = Some((pack, stream));
+            let len_bytes = stream.seek(SeekFrom::End(0)).map_err(|e| ReadError::Io(pack, e))?;
+            self.open = Some(Open { pack, len_bytes, stream });
         }
-        Ok(&mut self.open.as_mut().expect("it was opened above").1)
+        Ok(self.open.as_mut().expect("it was opened above"))
     }
 }
 
 impl Chunks for PackReader<'_> {
     fn chunk(&mut self, pack: u32, offset: u64, wanted: ChunkId) -> Result<Vec<u8>, ReadError> {
-        self.read(pack, offset, wanted)
+        let chunk = self.read(pack, offset, wanted);
+        if chunk.is_err() {
+            // What age's reader holds after damage would spoil chunks that are whole.
+            self.open = None;
+        }
+        chunk
     }
 }
 
@@ -222,7 +262,9 @@ pub fn staged_name(pack: u32) -> String {
     format!("pack-{pack:06}.age")
 }
 
-#[cfg(test)]
+use gapferry_proto::pack::Encoding;
+
+use super::*;
 mod tests {
     use super::*;
 
@@ -268,6 +310,48 @@ mod tests {
         let bytes = std::fs::read(packs.folder.join("volume-001/pack-000001.age")).unwrap();
         let file = FileRef { bytes: bytes.len() as u64, sha256: Digest::of(&bytes) };
         assert_eq!(packs.refs, [PackRef { index: 1, file }]);
+    }
+
+    #[test]
+    fn an_offset_beyond_a_pack_is_refused_and_what_follows_is_read() {
+        let packs = packs(1 << 20);
+        let (id, pack, offset) = packs.places[2];
+        let mut reader = PackReader::new(packs.folder.join("volume-001"), &packs.site);
+        for beyond in [60_000, 1 << 40, i64::MAX as u64, 1 << 63, u64::MAX] {
+            let failed = reader.chunk(pack, beyond, id).unwrap_err();
+            let ReadError::Io(1, error) = failed else { panic!("{failed}") };
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{beyond}");
+        }
+        assert_eq!(reader.chunk(pack, offset, id).unwrap(), b"three");
+    }
+
+    #[test]
+    fn damage_in_one_part_of_a_pack_spoils_no_other_part() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(temp.path().to_owned()).unwrap();
+        let site = Identity::generate();
+        let recipients = Recipients::parse(&[site.recipient()]).unwrap();
+        let mut writer = PackWriter::new(&folder, 1, &recipients, 1 << 20);
+        // Each as long as one of age's own chunks of 64 KiB.
+        let places = [1, 2, 3, 4].map(|byte| {
+            let id = ChunkId::of(&[byte; 65_536]);
+            let head = FrameHead {
+                encoding: Encoding::Raw,
+                len_bytes: 65_536,
+                stored_len_bytes: 65_536,
+                chunk: id,
+            };
+            (id, writer.append(&head, &[byte; 65_536]).unwrap())
+        });
+        writer.finish().unwrap();
+        let path = folder.join("volume-001/pack-000001.age");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let mut reader = PackReader::new(folder.join("volume-001"), &site);
+        let read = places.map(|(id, (pack, offset))| reader.chunk(pack, offset, id).is_ok());
+        assert_eq!(read, [false, false, true, true], "the damage is where the first two meet");
     }
 
     #[test]

@@ -74,9 +74,17 @@ impl RebuildError {
     }
 
     /// Whether this machine is at fault and not the export.
+    ///
+    /// A blob that needs more scratch space than this site's setting, or more mappings than a
+    /// process has, is none: it fails on every try, and travels in chunks the next time.
     pub fn is_fault(&self) -> bool {
         match self {
-            Self::Scratch(_) | Self::Durable(_) => true,
+            Self::Scratch(error) => !scratch::is_limit(error),
+            Self::Durable(_) => true,
+            // The disk's doing too: age reads the head of a pack itself.
+            Self::Pack(ReadError::Open(_, age::DecryptError::Io(error))) => {
+                error.raw_os_error().is_some()
+            }
             // Packs were hashed when they were staged, so a read that fails is the disk's doing.
             Self::Pack(ReadError::Io(_, error)) => !matches!(
                 error.kind(),
@@ -166,6 +174,8 @@ pub struct Rebuilder<'a> {
     pub opened: &'a OpenedBlobs,
     /// Memory for all rebuilds that run at the same time.
     pub budget: &'a Budget,
+    /// The most that one node may declare; one that needs more than the budget runs alone.
+    pub node_memory_bytes: u64,
 }
 
 impl Rebuilder<'_> {
@@ -239,7 +249,7 @@ impl Bench<'_> {
     }
 
     fn write(&mut self, node: &Node, out: &mut dyn Write) -> Result<(), RebuildError> {
-        let allowed = self.rebuilder.budget.total_bytes();
+        let allowed = self.rebuilder.node_memory_bytes;
         let needed = node.decode_memory_bytes();
         if allowed < needed {
             return Err(RebuildError::Memory { node: node.name(), needed, allowed });
@@ -266,7 +276,9 @@ impl Bench<'_> {
         let Some(Node::Blob(base)) = self.nodes.get(*blob as usize) else {
             return Err(self.inconsistent("a view is of no blob"));
         };
-        let opened = self.rebuilder.opened.get(self.rebuilder.store, *base)?;
+        let Rebuilder { store, opened, budget, .. } = *self.rebuilder;
+        let opened = opened.get(store, *base, budget)?;
+        let _share = budget.take(opened.view_memory_bytes(*view));
         let bytes = opened.view(*view, self.rebuilder.scratch())?;
         let (base, expected, actual) = (*base, *len_bytes, bytes.len() as u64);
         if actual == expected {

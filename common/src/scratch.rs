@@ -27,9 +27,18 @@ const MEMORY_LEN_BYTES_MAX: usize = 1 << 20;
 /// Finished streams in memory together: 48 MiB. The rest goes into files.
 const MEMORY_TOTAL_BYTES_MAX: u64 = 48 << 20;
 
-/// Whether an error means that scratch space, or the disk that it is on, is used up.
+/// Whether an error means that scratch space, the disk that it is on, or the number of mappings
+/// that a process may have is used up: what others at work hold may be missing.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull)
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
+    matches!(error.kind(), QuotaExceeded | StorageFull | OutOfMemory)
+}
+
+/// Whether an error is a limit of this machine's settings, which another try meets again, and not
+/// that of a disk.
+pub fn is_limit(error: &io::Error) -> bool {
+    let is_own = error.kind() == io::ErrorKind::QuotaExceeded && error.raw_os_error().is_none();
+    is_own || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 /// A folder for scratch files, with a limit on their bytes.
@@ -130,12 +139,12 @@ impl ScratchWriter {
             self.begin_file()?;
         }
         let file = self.file.take().expect("it was begun above");
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        let bytes = map::map(&file)?;
-        // From here on the mapping gives the space back and no longer this writer.
+        // From here on what is held gives the space back and no longer this writer.
         let len_bytes = std::mem::take(&mut self.len_bytes);
         let space = Arc::clone(&self.scratch.space);
-        Ok(Bytes::from_owner(Held { bytes, space, len_bytes, is_file: true }))
+        let mut held = Held { bytes: Bytes::new(), space, len_bytes, is_file: true };
+        held.bytes = map::map(&file.into_inner().map_err(io::IntoInnerError::into_error)?)?;
+        Ok(Bytes::from_owner(held))
     }
 
     fn begin_file(&mut self) -> io::Result<()> {

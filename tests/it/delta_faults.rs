@@ -63,6 +63,27 @@ fn a_blob_that_fails_inside_is_refused_by_name_and_comes_raw_while_the_good_ones
     }
 }
 
+#[test]
+fn a_blob_for_which_a_site_has_too_little_scratch_space_is_refused_by_name_and_comes_raw() {
+    let journey = Journey::new(Case::new("zlib-1.3", None, gzip(&text(1, 60_000))));
+    let (site, victim) = (&journey.site, journey.victim());
+    site.inside.configure("scratch_bytes = 1000000");
+    let stick = journey.export(None);
+
+    let failure = journey.import(&stick, None).unwrap_err();
+    assert_eq!(failure.exit_code, 3, "{failure:?}");
+    let refusal = failure.json()["refusal"].clone();
+    assert_eq!((&refusal["code"], &refusal["needed"]), (&json!("rebuild"), &json!([victim])));
+    assert!(refusal["message"].as_str().unwrap().contains("scratch space"), "{refusal}");
+    assert_eq!(held(&site.inside, slice::from_ref(&journey.bystander)), 1, "the good one stays");
+
+    let told = site.inside.inventory(&site.outside.stick).unwrap().json;
+    assert_eq!(told["failed"], json!([{"blob": victim}]));
+    site.outside.inventory(&site.outside.stick).unwrap();
+    journey.import(&journey.export(None), None).unwrap();
+    journey.assert_new_served();
+}
+
 /// A file that a codec is needed for.
 struct Case {
     /// The codec, or the family of the encoder.

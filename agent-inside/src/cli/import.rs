@@ -153,12 +153,7 @@ impl<'a> Importer<'a> {
             .is_some_and(|last| last.export == found.name && last.ended != Ended::Applied)
     }
 
-    /// What is staged stays when another medium may bring the rest of the export.
     fn refused(&self, found: &Found, refusal: Refusal) -> anyhow::Result<Ending> {
-        let more_may_come = matches!(refusal, Refusal::FilesMissing(_) | Refusal::FilesDamaged(_));
-        if let (false, Ok(export)) = (more_may_come, found.name.parse()) {
-            durable::remove(&self.home.staging(&export))?;
-        }
         self.suspect(&refusal)?;
         let (code, message) = (refusal.code(), chain(&refusal));
         let facts = json!({"export": found.name, "code": code, "message": message});
@@ -189,8 +184,23 @@ impl<'a> Importer<'a> {
         };
         let export = envelope.envelope().export.clone();
         self.remember(found, Ended::Not, None)?;
-        let (applied, accepted_gaps) = self.apply(found, envelope)?;
-        Ok(Ending::Applied { export, applied, accepted_gaps })
+        match self.apply(found, envelope) {
+            Ok((applied, accepted_gaps)) => Ok(Ending::Applied { export, applied, accepted_gaps }),
+            Err(error) => Err(self.unstaged(&export, error)?),
+        }
+    }
+
+    /// Removes what was staged of an export that is refused, unless another medium may bring the
+    /// rest of it; gives the error back.
+    fn unstaged(&self, export: &ExportId, error: anyhow::Error) -> anyhow::Result<anyhow::Error> {
+        let refusal = match refusal_of(error) {
+            Ok(refusal) => refusal,
+            Err(fault) => return Ok(fault),
+        };
+        if !matches!(refusal, Refusal::FilesMissing(_) | Refusal::FilesDamaged(_)) {
+            durable::remove(&self.home.staging(export))?;
+        }
+        Ok(refusal.into())
     }
 
     fn verify(&self, found: &Found) -> anyhow::Result<Standing> {

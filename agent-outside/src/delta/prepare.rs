@@ -149,14 +149,14 @@ fn held(
             None => unknown.push(id),
         }
     }
-    let (store, opened) = (engine.tools.store, &engine.tools.opened);
+    let Tools { store, opened, budget, .. } = &engine.tools;
     for batch in unknown.chunks(BATCH) {
         let facts: Vec<_> = batch
             .par_iter()
             .with_max_len(1)
             .map(|&id| {
                 opened.with_room(DeltaError::is_scratch_full, || {
-                    Ok((id, leaves::of_base(&opened.get(store, id)?, opened.scratch())?))
+                    Ok((id, leaves::of_base(&opened.get(store, id, budget)?, opened.scratch())?))
                 })
             })
             .collect::<Result<_, DeltaError>>()?;
@@ -211,7 +211,7 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
     if !tools.store.holds(&blob) {
         return Err(DeltaError::NotHeld(blob.id));
     }
-    let opened = tools.opened.get(tools.store, blob.id)?;
+    let opened = tools.opened.get(tools.store, blob.id, &tools.budget)?;
     if BlobId::of(opened.blob()) != blob.id {
         return Err(DeltaError::Damaged(blob.id));
     }

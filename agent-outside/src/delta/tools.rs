@@ -164,7 +164,7 @@ impl Tools<'_> {
     /// The bytes of a stream; none when there is no such view, as of a puffed xz stream, or when
     /// the blob rotted here.
     fn bytes(&self, leaf: LeafRef) -> Result<Option<Bytes>, DeltaError> {
-        let opened = self.opened.get(self.store, leaf.blob)?;
+        let opened = self.opened.get(self.store, leaf.blob, &self.budget)?;
         if !self.is_sound(leaf.blob, opened.blob()) {
             return Ok(None);
         }

@@ -7,7 +7,7 @@
 //! Layout: `ar(5)`; a header has 60 bytes, contents begin at even offsets. The name tables of
 //! GNU (`/`, `//`) count as members, and BSD's `#1/` names stay part of the content.
 
-use super::member::{MEMBERS_MAX, Member, content_at, digits, padded_digits, slice_at};
+use super::member::{MEMBERS_MAX, Member, content_at, cut, digits, padded_digits, slice_at};
 
 const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER_LEN_BYTES: usize = 60;
@@ -15,7 +15,7 @@ const HEADER_LEN_BYTES: usize = 60;
 /// Finds the members of an ar archive, or gives `None` when `bytes` does not begin as one.
 ///
 /// Ends at the first thing that is no header, or whose content is cut off.
-pub fn members(bytes: &[u8]) -> Option<Vec<Member>> {
+pub fn members(bytes: &[u8]) -> Option<Vec<Member<'_>>> {
     if !bytes.starts_with(MAGIC) {
         return None;
     }
@@ -57,7 +57,8 @@ fn name<'a>(field: &'a [u8], content: &'a [u8], long_names: &'a [u8]) -> &'a [u8
     match field.strip_prefix(b"/") {
         Some([] | b"/") => field,
         Some(offset) => {
-            let long = place(offset).and_then(|offset| long_names.get(offset..));
+            // Cut first: a table of names without ends would be read for every member.
+            let long = place(offset).and_then(|offset| long_names.get(offset..)).map(cut);
             long.and_then(|long| long.split(|&byte| byte == b'\n').next())
                 .map_or(field, without_slash)
         }
@@ -71,7 +72,10 @@ fn without_slash(name: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::member::tests::{assert_apart, contents, damaged, pairs};
+    use super::super::member::{
+        NAME_LEN_BYTES_MAX,
+        tests::{assert_apart, contents, damaged, pairs},
+    };
     use super::*;
 
     fn deb() -> Vec<u8> {
@@ -99,10 +103,27 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_names_without_ends_is_not_read_for_every_member() {
+        let table = vec![b'a'; 4 << 20];
+        let members_len = 40_000;
+        let mut bytes = [MAGIC, &header("//", &table.len().to_string()), &table].concat();
+        for _ in 0..members_len {
+            bytes.extend(header("/0", "2"));
+            bytes.extend(b"xy");
+        }
+        let found = members(&bytes).unwrap();
+        assert_eq!(found.len(), members_len + 1);
+        assert!(found.iter().skip(1).all(|member| *member.name == table[..NAME_LEN_BYTES_MAX]));
+    }
+
+    #[test]
     fn members_of_a_deb_are_found_at_their_places() {
         let bytes = deb();
-        let member =
-            |name: &[u8], offset, len_bytes| Member { name: name.to_vec(), offset, len_bytes };
+        let member = |name: &'static [u8], offset, len_bytes| Member {
+            name: name.into(),
+            offset,
+            len_bytes,
+        };
         let expected = [
             member(b"debian-binary", 68, 4),
             member(b"control.tar", 132, 3),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use gapferry_proto::BlobId;
 
 use super::{Opened, PeelError, opener};
-use crate::{durable::DurableError, map, scratch::Scratch, store::Store};
+use crate::{budget::Budget, durable::DurableError, map, scratch::Scratch, store::Store};
 
 /// Why a base blob cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +43,12 @@ impl OpenedBlobs {
         &self.scratch
     }
 
-    /// A blob of `store`, opened.
+    /// A blob of `store`, opened; what unpacking it takes is part of `budget`.
     ///
     /// # Errors
     ///
     /// [`BaseError`]: it is not held, or the scratch space is used up.
-    pub fn get(&self, store: &Store, id: BlobId) -> Result<Opened, BaseError> {
+    pub fn get(&self, store: &Store, id: BlobId, budget: &Budget) -> Result<Opened, BaseError> {
         let slot = self.slot(id);
         let mut opened = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = &*opened {
@@ -56,7 +56,7 @@ impl OpenedBlobs {
         }
         let path = store.path(id);
         let blob = map::map(&store.open_blob(id)?).map_err(crate::durable::at("map", &path))?;
-        Ok(opened.insert(opener::open(&blob, &self.scratch)?).clone())
+        Ok(opened.insert(opener::open(&blob, &self.scratch, budget)?).clone())
     }
 
     /// Does `work` beside others; when it finds the scratch space used up, does it again alone,

@@ -15,7 +15,7 @@ const REGULAR: u64 = 0o100_000;
 /// Finds the regular files of a cpio archive, or gives `None` when `bytes` begins with no header.
 ///
 /// Ends at `TRAILER!!!`, at the first thing that is no header, or at a content cut off.
-pub fn members(bytes: &[u8]) -> Option<Vec<Member>> {
+pub fn members(bytes: &[u8]) -> Option<Vec<Member<'_>>> {
     let mut record = record_at(bytes, 0)?;
     let mut found = Vec::new();
     while found.len() < MEMBERS_MAX && record.name != b"TRAILER!!!" {
@@ -132,8 +132,11 @@ mod tests {
     #[test]
     fn regular_files_of_a_payload_are_found_at_their_places() {
         let bytes = rpm_payload();
-        let member =
-            |name: &[u8], offset, len_bytes| Member { name: name.to_vec(), offset, len_bytes };
+        let member = |name: &'static [u8], offset, len_bytes| Member {
+            name: name.into(),
+            offset,
+            len_bytes,
+        };
         let expected = [member(b"./usr/a", 236, 5), member(b"./usr/long", 500, 17)];
         assert_eq!(members(&bytes).unwrap(), expected);
         assert_eq!(

@@ -73,6 +73,8 @@ impl Encoder {
         match self {
             // The whole stream, its tokens and what comes out.
             Self::Deflate(Replay::Preflate) => content_len_bytes.saturating_mul(4) + (16 << 20),
+            // Blocks are made one by one, and written when they are whole.
+            Self::Deflate(Replay::Pigz(pigz)) => 2 * u64::from(pigz.block_len_bytes) + (4 << 20),
             Self::Deflate(_) | Self::Puff => 4 << 20,
             Self::Xz(replay) => replay.memory_bytes(),
         }

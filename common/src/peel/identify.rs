@@ -211,19 +211,11 @@ impl Husk {
         let of_each = streams.filter_map(|(resealed, stream)| {
             Some(resealed.as_ref()?.encoder.as_ref()?.memory_bytes(stream.len_bytes))
         });
-        let count = self.streams.len() as u64;
         let blanked = if opened.anatomy().streams.iter().any(|stream| stream.is_zip) {
             limits::BLANKED_LEN_BYTES_MAX.min(opened.blob().len() as u64)
         } else {
             0
         };
-        let own = RESEAL_MEMORY_BYTES + count * RESEAL_STREAM_MEMORY_BYTES + blanked;
-        of_each.max().unwrap_or(0) + own
+        of_each.max().unwrap_or(0) + reseal::own_memory_bytes(self.streams.len()) + blanked
     }
 }
-
-/// What [`reseal::reseal`] itself takes.
-const RESEAL_MEMORY_BYTES: u64 = 16 << 20;
-
-/// What it takes for each stream: its place in the layout, and in a zip its facts and its text.
-const RESEAL_STREAM_MEMORY_BYTES: u64 = 1200;

@@ -4,6 +4,8 @@
 //! Out:  [`Member`]s, and numbers only where the field holds nothing else.
 //! Never: reserves memory by a declared number, or decides anything by a name.
 
+use std::borrow::Cow;
+
 /// How many members one walk reports at most; what follows them stays skeleton.
 pub const MEMBERS_MAX: usize = 1_000_000;
 
@@ -14,16 +16,16 @@ pub const NAME_LEN_BYTES_MAX: usize = 1024;
 ///
 /// Members without content are never reported: there is nothing of theirs to find.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member {
+pub struct Member<'a> {
     /// As the container has it, cut at [`NAME_LEN_BYTES_MAX`]; finds bases, decides nothing.
-    pub name: Vec<u8>,
+    pub name: Cow<'a, [u8]>,
     pub offset: u64,
     pub len_bytes: u64,
 }
 
-impl Member {
-    pub(super) fn new(name: &[u8], offset: usize, content: &[u8]) -> Self {
-        Self { name: cut(name).to_vec(), offset: offset as u64, len_bytes: content.len() as u64 }
+impl<'a> Member<'a> {
+    pub(super) fn new(name: &'a [u8], offset: usize, content: &[u8]) -> Self {
+        Self { name: cut(name).into(), offset: offset as u64, len_bytes: content.len() as u64 }
     }
 }
 
@@ -97,7 +99,7 @@ pub(super) mod tests {
     }
 
     /// Requires `members` to lie in order and apart, inside `bytes`.
-    pub fn assert_apart(bytes: &[u8], members: &[Member]) {
+    pub fn assert_apart(bytes: &[u8], members: &[Member<'_>]) {
         let mut end = 0;
         for member in members {
             assert!(end <= member.offset && 0 < member.len_bytes, "{member:?} after {end}");
@@ -108,10 +110,10 @@ pub(super) mod tests {
     }
 
     /// The names and contents of `members`, as text.
-    pub fn contents(bytes: &[u8], members: &[Member]) -> Vec<(String, String)> {
+    pub fn contents(bytes: &[u8], members: &[Member<'_>]) -> Vec<(String, String)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let content =
-            |m: &Member| content_at(bytes, usize::try_from(m.offset).unwrap(), m.len_bytes);
+            |m: &Member<'_>| content_at(bytes, usize::try_from(m.offset).unwrap(), m.len_bytes);
         members.iter().map(|m| (text(&m.name), text(content(m).unwrap()))).collect()
     }
 

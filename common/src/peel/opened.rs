@@ -1,9 +1,9 @@
 //! A blob that was opened: its anatomy, and the bytes of every stream and leaf.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use bytes::Bytes;
-use gapferry_proto::recipe::View;
+use gapferry_proto::{limits, recipe::View};
 
 use super::{
     anatomy::{Anatomy, Source},
@@ -88,9 +88,27 @@ impl Opened {
             View::Leaf(leaf) if is_leaf(leaf) => Ok(self.leaf(leaf)),
             View::Sealed(stream) if is_stream(stream) => Ok(self.sealed(stream)),
             View::Puffed(stream) if is_stream(stream) => {
-                self.puffed(stream).ok_or(PeelError::NoView(view))
+                let puffed = self.puffed(stream).ok_or(PeelError::NoView(view))?;
+                Ok(scratch.stream(|to| to.write_all(&puffed))?)
             }
             _ => Err(PeelError::NoView(view)),
+        }
+    }
+
+    /// Memory that making a view takes for a while, in bytes, beside mapped files.
+    pub fn view_memory_bytes(&self, view: View) -> u64 {
+        let streams = &self.anatomy.streams;
+        match view {
+            // The puffed form, and once more while its parts are joined.
+            View::Puffed(stream) => {
+                let sealed = streams.get(stream as usize).map_or(0, |found| found.sealed_len_bytes);
+                2 * puffed_len_bytes_max(sealed.min(PUFF_LEN_BYTES_MAX))
+            }
+            // The text of a zip before and after its fields are blanked.
+            View::Pool if streams.iter().any(|stream| stream.is_zip) => {
+                2 * limits::BLANKED_LEN_BYTES_MAX.min(self.blob.len() as u64)
+            }
+            View::Pool | View::Leaf(_) | View::Sealed(_) => 0,
         }
     }
 
@@ -100,7 +118,8 @@ impl Opened {
         if sealed.len() as u64 > PUFF_LEN_BYTES_MAX {
             return None;
         }
-        let puffed = puff::puff(&sealed, sealed.len().saturating_mul(8) + 4096).ok()?;
+        let most = usize::try_from(puffed_len_bytes_max(sealed.len() as u64)).ok()?;
+        let puffed = puff::puff(&sealed, most).ok()?;
         (puffed.deflated_len == sealed.len()).then(|| puffed.bytes.into())
     }
 }
@@ -108,6 +127,10 @@ impl Opened {
 /// Longest deflate stream that is puffed, in bytes: 32 MiB. What comes out is held in memory and
 /// is up to eight times as long.
 pub const PUFF_LEN_BYTES_MAX: u64 = 32 << 20;
+
+const fn puffed_len_bytes_max(sealed_len_bytes: u64) -> u64 {
+    8 * sealed_len_bytes + 4096
+}
 
 fn part(bytes: &Bytes, start: u64, len_bytes: u64) -> Bytes {
     let at = |offset: u64| usize::try_from(offset).expect("it is part of a mapped stream");

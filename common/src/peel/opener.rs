@@ -22,7 +22,10 @@ use super::{
     opened::{Opened, PeelError},
     rpm, tar,
 };
-use crate::scratch::{Scratch, ScratchWriter};
+use crate::{
+    budget::Budget,
+    scratch::{Scratch, ScratchWriter},
+};
 
 /// Longest member name that is kept, in bytes.
 const NAME_LEN_BYTES_MAX: usize = 1024;
@@ -30,15 +33,16 @@ const NAME_LEN_BYTES_MAX: usize = 1024;
 /// Streams up to this length share one scratch file.
 const SHARED_LEN_BYTES_MAX: u64 = 1 << 20;
 
-/// Opens a blob. Costs its decompression; memory is a few MiB and about 500 bytes a member, or
-/// what xz needs.
+/// Opens a blob. Costs its decompression; memory is a few MiB and about 500 bytes a member, and
+/// what xz needs, which is taken from `budget`: whoever calls holds no share of it.
 ///
 /// # Errors
 ///
 /// [`PeelError::Scratch`]: the scratch space is used up or its disk failed.
-pub fn open(blob: &Bytes, scratch: &Scratch) -> Result<Opened, PeelError> {
+pub fn open(blob: &Bytes, scratch: &Scratch, budget: &Budget) -> Result<Opened, PeelError> {
     let mut opener = Opener {
         scratch,
+        budget,
         anatomy: Anatomy::default(),
         shared: scratch.writer(),
         own: vec![],
@@ -72,6 +76,7 @@ struct Place<'a> {
 
 struct Opener<'a> {
     scratch: &'a Scratch,
+    budget: &'a Budget,
     anatomy: Anatomy,
     shared: ScratchWriter,
     own: Vec<Bytes>,
@@ -158,7 +163,7 @@ impl Opener<'_> {
     fn walk_members(
         &mut self,
         place: &Place<'_>,
-        members: &[Member],
+        members: &[Member<'_>],
         items: &mut Vec<Item>,
     ) -> io::Result<()> {
         for member in members {

@@ -268,14 +268,16 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`PoolError`]: refuse the export.
-    pub fn read(pool: &[u8]) -> Result<Self, PoolError> {
+    /// [`PoolError`]: refuse the export; also when it has more than `streams_max` streams.
+    pub fn read(pool: &[u8], streams_max: usize) -> Result<Self, PoolError> {
         let mut rest = pool;
         let tags_len = get_varint(&mut rest)?;
         let numbers_len = get_varint(&mut rest)?;
         let tags = take(&mut rest, tags_len)?;
         let numbers = take(&mut rest, numbers_len)?;
-        let mut reader = Reader { tags, numbers, layout: Self { streams: vec![], leaves: vec![] } };
+        let streams_max = streams_max.min(limits::PEEL_MEMBERS_MAX);
+        let layout = Self { streams: vec![], leaves: vec![] };
+        let mut reader = Reader { tags, numbers, streams_max, layout };
         let root = reader.tag()?;
         if root & !BLANKED != 0 {
             return Err(PoolError("it does not begin with the blob"));
@@ -308,6 +310,7 @@ impl Layout {
 struct Reader<'a> {
     tags: &'a [u8],
     numbers: &'a [u8],
+    streams_max: usize,
     layout: Layout,
 }
 
@@ -319,7 +322,7 @@ impl Reader<'_> {
     }
 
     fn stream(&mut self, tag: u8, depth: usize) -> Result<u32, PoolError> {
-        if DEPTH_MAX < depth || limits::PEEL_MEMBERS_MAX < self.layout.streams.len() {
+        if DEPTH_MAX < depth || self.streams_max < self.layout.streams.len() {
             return Err(PoolError("it has too many streams"));
         }
         let number = self.layout.streams.len();

@@ -74,7 +74,7 @@ pub fn reseal(
     scratch: &Scratch,
     out: &mut dyn Write,
 ) -> Result<(), ResealError> {
-    let layout = Layout::read(parts.pool)?;
+    let layout = Layout::read(parts.pool, streams_max(parts.memory_bytes))?;
     let lens: Vec<u64> = parts.leaves.iter().map(|leaf| leaf.len() as u64).collect();
     if layout.leaves != lens {
         return Err(ResealError::Recipe("a leaf is missing or has another length"));
@@ -87,6 +87,23 @@ pub fn reseal(
     let written = sealer.write(0, &mut metered);
     metered.why(written)
 }
+
+/// Memory that [`reseal`] takes beside the encoders, for a blob of so many streams.
+pub const fn own_memory_bytes(streams: usize) -> u64 {
+    OWN_MEMORY_BYTES + streams as u64 * STREAM_MEMORY_BYTES
+}
+
+/// The most streams for which so much memory is enough.
+fn streams_max(memory_bytes: u64) -> usize {
+    let streams = memory_bytes.saturating_sub(OWN_MEMORY_BYTES) / STREAM_MEMORY_BYTES;
+    usize::try_from(streams).unwrap_or(usize::MAX)
+}
+
+/// What is taken whatever the blob.
+const OWN_MEMORY_BYTES: u64 = 16 << 20;
+
+/// What each stream takes: its place in the layout, and in a zip its facts and its text.
+const STREAM_MEMORY_BYTES: u64 = 1200;
 
 /// Corrections as recipes carry them.
 pub fn join_corrections<'a>(corrections: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {

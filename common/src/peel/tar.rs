@@ -8,7 +8,11 @@
 //! Sources: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Header Block"; GNU tar manual,
 //! "Basic Tar Format" and "Storing Sparse Files".
 
-use super::member::{MEMBERS_MAX, Member, content_at, digits, padded_digits, slice_at, until_nul};
+use std::borrow::Cow;
+
+use super::member::{
+    MEMBERS_MAX, Member, content_at, cut, digits, padded_digits, slice_at, until_nul,
+};
 
 const BLOCK_LEN_BYTES: usize = 512;
 
@@ -16,7 +20,7 @@ const BLOCK_LEN_BYTES: usize = 512;
 ///
 /// Ends at the first block that is no header, or at a content cut off. A link, directory or
 /// device that declares a length has a content only when no header, end block or end follows it.
-pub fn members(bytes: &[u8]) -> Option<Vec<Member>> {
+pub fn members(bytes: &[u8]) -> Option<Vec<Member<'_>>> {
     let mut header = Header::at(bytes, 0)?;
     let mut found = Vec::new();
     let mut global = Overrides::default();
@@ -36,9 +40,11 @@ pub fn members(bytes: &[u8]) -> Option<Vec<Member>> {
             b'x' | b'X' => next.read(content),
             b'g' => global.read(content),
             b'0' | 0 | b'7' | b'S' if !content.is_empty() => {
-                let joined = header.name();
-                let name = next.name.or(global.name).unwrap_or(&joined);
-                found.push(Member::new(name, from, content));
+                let name = match next.name.or(global.name) {
+                    Some(long) => cut(long).into(),
+                    None => header.name(),
+                };
+                found.push(Member { name, ..Member::new(b"", from, content) });
             }
             _ => {}
         }
@@ -92,12 +98,12 @@ impl<'a> Header<'a> {
     }
 
     /// The name, with the prefix that only POSIX headers have.
-    fn name(&self) -> Vec<u8> {
+    fn name(&self) -> Cow<'a, [u8]> {
         let (name, prefix) = (until_nul(&self.block[..100]), until_nul(&self.block[345..500]));
         if self.block[257..263] == *b"ustar\0" && !prefix.is_empty() {
-            [prefix, b"/", name].concat()
+            [prefix, b"/", name].concat().into()
         } else {
-            name.to_vec()
+            name.into()
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     identify::{self, Abilities},
     opener, pool, reseal,
 };
-use crate::scratch::Scratch;
+use crate::{budget::Budget, scratch::Scratch};
 
 pub(crate) fn scratch() -> (tempfile::TempDir, Scratch) {
     let temp = tempfile::tempdir().unwrap();
@@ -85,7 +85,8 @@ fn deb(data: &[u8]) -> Vec<u8> {
 /// Opens, identifies, pools and reseals; gives the anatomy and the pool.
 fn round_trip(blob: &[u8]) -> (Opened, pool::Pooled, Vec<(String, u64)>) {
     let (_temp, scratch) = scratch();
-    let opened = opener::open(&Bytes::copy_from_slice(blob), &scratch).unwrap();
+    let opened =
+        opener::open(&Bytes::copy_from_slice(blob), &scratch, &Budget::new(1 << 30)).unwrap();
     let husk = identify::identify(&opened, &Abilities::own());
     let stored = identify::Husk::decode(&husk.encode(), &opened).unwrap();
     assert_eq!(husk.encode(), stored.encode());
@@ -227,7 +228,7 @@ fn a_bomb_stays_closed_and_is_noted() {
 fn a_damaged_pool_is_refused_and_never_panics() {
     let blob = gzip(&tar(&[("bin/large", &text(1, 200_000)), ("s", b"small")]), 6);
     let (_temp, scratch) = scratch();
-    let opened = opener::open(&blob.clone().into(), &scratch).unwrap();
+    let opened = opener::open(&blob.clone().into(), &scratch, &Budget::new(1 << 30)).unwrap();
     let pool = pool::of(&opened, &scratch).unwrap();
     let encoders = [("zlib-1.3/L6".to_owned(), 1)];
     let leaves = [opened.leaf(0)];

@@ -37,9 +37,9 @@ pub enum Method {
 
 /// One entry's content; lengths and CRC are what the central directory declares.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// As the central directory has it, cut like the name of a [`super::member::Member`].
-    pub name: Vec<u8>,
+    pub name: &'a [u8],
     pub offset: u64,
     /// As stored.
     pub len_bytes: u64,
@@ -55,7 +55,7 @@ pub struct Entry {
 /// archive. Left out, so skeleton: entries whose stored length is 0, that are encrypted, have a
 /// method other than stored and deflated, have zip64 lengths, or overlap another entry. An
 /// archive whose central directory needs zip64 is `None`.
-pub fn entries(bytes: &[u8]) -> Option<Vec<Entry>> {
+pub fn entries(bytes: &[u8]) -> Option<Vec<Entry<'_>>> {
     let end_at = end_record_at(bytes)?;
     let number = |at: usize| usize::try_from(short_u32(bytes, at)?).ok();
     let directory_at = end_at.checked_sub(number(end_at + 12)?)?;
@@ -75,10 +75,10 @@ pub fn entries(bytes: &[u8]) -> Option<Vec<Entry>> {
 }
 
 /// A content's start and end, with the entry if it is of a kind that is reported.
-type Range = (usize, usize, Option<Entry>);
+type Range<'a> = (usize, usize, Option<Entry<'a>>);
 
 /// Where the content of `record` lies, in `bytes` up to the central directory.
-fn range(bytes: &[u8], before: usize, record: &Central<'_>) -> Option<Range> {
+fn range<'a>(bytes: &[u8], before: usize, record: &Central<'a>) -> Option<Range<'a>> {
     let local = Local::at(bytes, before.checked_add(usize::try_from(record.local_offset).ok()?)?)?;
     let content = content_at(bytes, local.end, u64::from(record.stored_len_bytes))?;
     if content.is_empty() {
@@ -88,7 +88,7 @@ fn range(bytes: &[u8], before: usize, record: &Central<'_>) -> Option<Range> {
 }
 
 /// Keeps the entries whose contents share no byte with any other.
-fn apart(mut ranges: Vec<Range>) -> Vec<Entry> {
+fn apart(mut ranges: Vec<Range<'_>>) -> Vec<Entry<'_>> {
     ranges.sort_by_key(|&(from, to, _)| (from, to));
     let starts: Vec<_> =
         ranges.iter().skip(1).map(|&(from, ..)| from).chain([usize::MAX]).collect();
@@ -163,7 +163,7 @@ impl<'a> Central<'a> {
     }
 
     /// The entry whose content begins at `offset`, if it is of a kind that is reported.
-    fn entry(&self, offset: usize) -> Option<Entry> {
+    fn entry(&self, offset: usize) -> Option<Entry<'a>> {
         let method = match self.method {
             0 if self.plain_len_bytes == self.stored_len_bytes => Method::Stored,
             8 => Method::Deflated,
@@ -174,7 +174,7 @@ impl<'a> Central<'a> {
             return None;
         }
         Some(Entry {
-            name: cut(self.name).to_vec(),
+            name: cut(self.name),
             offset: offset as u64,
             len_bytes: u64::from(self.stored_len_bytes),
             method,

@@ -42,11 +42,12 @@ impl World {
     fn rebuild(&self, recipe: &Recipe) -> Result<(), RebuildError> {
         let mut packs = PackReader::new(self.root.join("volume-001"), &self.site);
         let Self { store, opened, budget, .. } = self;
-        Rebuilder { store, opened, budget }.rebuild(recipe, &mut packs)
+        let node_memory_bytes = budget.total_bytes();
+        Rebuilder { store, opened, budget, node_memory_bytes }.rebuild(recipe, &mut packs)
     }
 
     fn open(&self, blob: &[u8]) -> crate::peel::Opened {
-        opener::open(&Bytes::copy_from_slice(blob), self.opened.scratch()).unwrap()
+        opener::open(&Bytes::copy_from_slice(blob), self.opened.scratch(), &self.budget).unwrap()
     }
 }
 

@@ -174,14 +174,7 @@ impl Store {
     ///
     /// [`DurableError`].
     pub fn clear_temporary(&self) -> Result<(), DurableError> {
-        let folder = self.incoming();
-        for entry in folder.read_dir_utf8().map_err(at("list", &folder))? {
-            let entry = entry.map_err(at("list", &folder))?;
-            if entry.file_name().starts_with(durable::TEMP_PREFIX) {
-                durable::remove(entry.path())?;
-            }
-        }
-        Ok(())
+        durable::clear_temporary(&self.incoming())
     }
 }
 

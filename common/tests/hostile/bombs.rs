@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use camino::Utf8Path;
 use gapferry_common::{
+    budget::Budget,
     peel::{
         Opened, anatomy,
         identify::{self, Abilities},
@@ -42,7 +43,7 @@ fn survives(blob: Vec<u8>, peak_bytes: usize) -> Opened {
 }
 
 fn opens(blob: &Bytes, scratch: &Scratch, peak_bytes: usize) -> Opened {
-    let (opened, peak) = peak_of(|| opener::open(blob, scratch).unwrap());
+    let (opened, peak) = peak_of(|| opener::open(blob, scratch, &Budget::new(1 << 30)).unwrap());
     assert!(peak <= peak_bytes, "opening took {peak} bytes of memory, {peak_bytes} allowed");
     targets::assert_well_opened(&opened);
     opened

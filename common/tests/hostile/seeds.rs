@@ -136,7 +136,8 @@ fn pool_of(blob: &[u8], fate: Fate) -> Vec<u8> {
 }
 
 fn opened(blob: &[u8]) -> Opened {
-    opener::open(&blob.to_vec().into(), &targets::world().scratch).unwrap()
+    let world = targets::world();
+    opener::open(&blob.to_vec().into(), &world.scratch, &world.budget).unwrap()
 }
 
 /// Pools with their encoders and leaves.

@@ -120,7 +120,9 @@ pub fn recipe(bytes: &[u8]) {
     let world = world();
     let (store, opened, budget) = (&world.store, &world.opened, &world.budget);
     let mut out = Sink::at_most(RESEALED_LEN_BYTES_MAX);
-    let _ = Rebuilder { store, opened, budget }.write(&recipe, &mut Rest(rest), &mut out);
+    let node_memory_bytes = budget.total_bytes();
+    let rebuilder = Rebuilder { store, opened, budget, node_memory_bytes };
+    let _ = rebuilder.write(&recipe, &mut Rest(rest), &mut out);
 }
 
 /// What packs bring, in one piece.
@@ -138,7 +140,7 @@ impl Chunks for Rest<'_> {
 
 /// The layout of a pool: its texts lie one after the other, up to the end of the pool.
 pub fn layout(bytes: &[u8]) {
-    let Ok(layout) = Layout::read(bytes) else { return };
+    let Ok(layout) = Layout::read(bytes, usize::MAX) else { return };
     assert!(layout.streams.len() <= bytes.len() && layout.leaves.len() <= bytes.len());
     let mut end = layout.streams.first().map_or(0, |stream| stream.text.0);
     for stream in &layout.streams {
@@ -293,7 +295,7 @@ fn zip_parts(bytes: &[u8]) -> Option<(Vec<u64>, Vec<Facts>, &[u8])> {
 /// stream puffed or as it is the blob comes back.
 pub fn open(bytes: &[u8]) {
     let blob = Bytes::copy_from_slice(bytes);
-    let Ok(opened) = opener::open(&blob, &world().scratch) else { return };
+    let Ok(opened) = opener::open(&blob, &world().scratch, &world().budget) else { return };
     assert_well_opened(&opened);
     for puffs in [false, true] {
         assert_comes_back(&opened, puffs);
@@ -407,7 +409,7 @@ pub struct World {
     pub scratch: Scratch,
     store: Store,
     opened: OpenedBlobs,
-    budget: Budget,
+    pub budget: Budget,
     /// A gzip member of [`base`].
     pub blob: BlobId,
 }

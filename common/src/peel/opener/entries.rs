@@ -40,7 +40,7 @@ impl Opener<'_> {
         &mut self,
         stream: u32,
         place: &Place<'_>,
-        entries: &[zip::Entry],
+        entries: &[zip::Entry<'_>],
         items: &mut Vec<Item>,
     ) -> io::Result<()> {
         let mut is_zip = true;
@@ -56,11 +56,11 @@ impl Opener<'_> {
         &mut self,
         stream: u32,
         place: &Place<'_>,
-        entry: &zip::Entry,
+        entry: &zip::Entry<'_>,
         items: &mut Vec<Item>,
     ) -> io::Result<bool> {
         let coded = slice(place.bytes, entry.offset, entry.len_bytes);
-        let inner = Place { name: &entry.name, ..*place };
+        let inner = Place { name: entry.name, ..*place };
         if entry.method == zip::Method::Deflated {
             let found =
                 Found { coding: Coding::Deflate, parent: stream, offset: entry.offset, hint: None };

@@ -67,7 +67,8 @@ fn files_by_a_real_tool_are_found_with_long_and_repeated_names() {
     let expected = pairs(&[("a", "hello"), (&long, "deep"), ("a", "again")]);
     assert_eq!(found(&by_tar(&::tar::Header::new_gnu())), expected);
     assert_eq!(found(&by_tar(&::tar::Header::new_ustar())), expected);
-    let members = members(&by_tar(&::tar::Header::new_gnu())).unwrap();
+    let bytes = by_tar(&::tar::Header::new_gnu());
+    let members = members(&bytes).unwrap();
     let places: Vec<_> = members.iter().map(|m| (m.offset, m.len_bytes)).collect();
     assert_eq!(places, [(512, 5), (3072, 4), (4096, 5)]);
 }
