@@ -262,10 +262,10 @@ pub fn staged_name(pack: u32) -> String {
     format!("pack-{pack:06}.age")
 }
 
-use gapferry_proto::pack::Encoding;
-
-use super::*;
+#[cfg(test)]
 mod tests {
+    use gapferry_proto::pack::Encoding;
+
     use super::*;
 
     struct Packs {

@@ -71,8 +71,7 @@ impl Encoder {
     /// Memory that making a stream takes, besides mapped files.
     pub fn memory_bytes(&self, content_len_bytes: u64) -> u64 {
         match self {
-            // The whole stream, its tokens and what comes out.
-            Self::Deflate(Replay::Preflate) => content_len_bytes.saturating_mul(4) + (16 << 20),
+            Self::Deflate(Replay::Preflate) => deflate::preflate_memory_bytes(content_len_bytes),
             // Blocks are made one by one, and written when they are whole.
             Self::Deflate(Replay::Pigz(pigz)) => 2 * u64::from(pigz.block_len_bytes) + (4 << 20),
             Self::Deflate(_) | Self::Puff => 4 << 20,

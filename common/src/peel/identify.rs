@@ -17,6 +17,7 @@ use super::{
     pool::{Fate, Pooled},
     reseal, xz,
 };
+use crate::budget::Budget;
 
 /// Shortest deflate stream that is puffed, in bytes: a shorter one is no gain.
 const PUFFED_LEN_BYTES_MIN: u64 = 4096;
@@ -76,25 +77,30 @@ struct ResealedWire {
 }
 
 /// Finds the encoders of a blob. Costs about as much as compressing it once where the first
-/// guesses are right.
-pub fn identify(opened: &Opened, abilities: &Abilities) -> Husk {
+/// guesses are right; their memory is part of `budget`, of which the caller holds no share.
+pub fn identify(opened: &Opened, abilities: &Abilities, budget: &Budget) -> Husk {
     let anatomy = opened.anatomy();
     let count = u32::try_from(anatomy.streams.len()).expect("streams are bounded");
     let streams = (0..count).map(|number| {
         let coding = anatomy.streams[number as usize].coding;
-        (coding != Coding::Identity).then(|| identify_stream(opened, number, abilities))
+        (coding != Coding::Identity).then(|| identify_stream(opened, number, abilities, budget))
     });
     Husk { streams: streams.collect() }
 }
 
-fn identify_stream(opened: &Opened, number: u32, abilities: &Abilities) -> Resealed {
+fn identify_stream(
+    opened: &Opened,
+    number: u32,
+    abilities: &Abilities,
+    budget: &Budget,
+) -> Resealed {
     let began = Instant::now();
     let stream = &opened.anatomy().streams[number as usize];
     let (plain, sealed) = (opened.content(number), opened.sealed(number));
     let found = match stream.coding {
-        Coding::Deflate => deflate::identify(&plain, &sealed, stream.hint)
+        Coding::Deflate => deflate::identify(&plain, &sealed, stream.hint, budget)
             .map(|(replay, corrections)| (Encoder::Deflate(replay), corrections)),
-        Coding::Xz => xz::identify(&plain, &sealed, abilities.decode_memory_bytes)
+        Coding::Xz => xz::identify(&plain, &sealed, abilities.decode_memory_bytes, budget)
             .map(|replay| (Encoder::Xz(replay), vec![])),
         Coding::Identity => None,
     };
@@ -113,7 +119,7 @@ fn fallback(opened: &Opened, number: u32, abilities: &Abilities, elapsed: Durati
     let is_puffed = stream.coding == Coding::Deflate
         && PUFFED_LEN_BYTES_MIN <= stream.sealed_len_bytes
         && abilities.allows(&Encoder::Puff, stream.sealed_len_bytes)
-        && opened.puffed(number).is_some();
+        && opened.puffed_len_bytes(number).is_some();
     if !is_puffed {
         return Resealed::sealed(elapsed);
     }

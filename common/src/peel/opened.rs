@@ -1,12 +1,12 @@
 //! A blob that was opened: its anatomy, and the bytes of every stream and leaf.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use bytes::Bytes;
 use gapferry_proto::{limits, recipe::View};
 
 use super::{
-    anatomy::{Anatomy, Source},
+    anatomy::{Anatomy, Coding, Source},
     deflate::puff,
     pool,
 };
@@ -88,8 +88,7 @@ impl Opened {
             View::Leaf(leaf) if is_leaf(leaf) => Ok(self.leaf(leaf)),
             View::Sealed(stream) if is_stream(stream) => Ok(self.sealed(stream)),
             View::Puffed(stream) if is_stream(stream) => {
-                let puffed = self.puffed(stream).ok_or(PeelError::NoView(view))?;
-                Ok(scratch.stream(|to| to.write_all(&puffed))?)
+                self.puffed(stream, scratch)?.ok_or(PeelError::NoView(view))
             }
             _ => Err(PeelError::NoView(view)),
         }
@@ -99,34 +98,53 @@ impl Opened {
     pub fn view_memory_bytes(&self, view: View) -> u64 {
         let streams = &self.anatomy.streams;
         match view {
-            // The puffed form, and once more while its parts are joined.
-            View::Puffed(stream) => {
-                let sealed = streams.get(stream as usize).map_or(0, |found| found.sealed_len_bytes);
-                2 * puffed_len_bytes_max(sealed.min(PUFF_LEN_BYTES_MAX))
-            }
             // The text of a zip before and after its fields are blanked.
             View::Pool if streams.iter().any(|stream| stream.is_zip) => {
                 2 * limits::BLANKED_LEN_BYTES_MAX.min(self.blob.len() as u64)
             }
-            View::Pool | View::Leaf(_) | View::Sealed(_) => 0,
+            View::Pool | View::Leaf(_) | View::Puffed(_) | View::Sealed(_) => 0,
         }
     }
 
-    /// A deflate stream with its Huffman coding undone; none when that gives too much.
-    pub fn puffed(&self, stream: u32) -> Option<Bytes> {
-        let sealed = self.sealed(stream);
-        if sealed.len() as u64 > PUFF_LEN_BYTES_MAX {
+    /// How long a deflate stream is with its Huffman coding undone; none when that gives too much,
+    /// or the stream is none.
+    pub fn puffed_len_bytes(&self, stream: u32) -> Option<u64> {
+        let found = &self.anatomy.streams[stream as usize];
+        if found.coding != Coding::Deflate || PUFF_LEN_BYTES_MAX < found.sealed_len_bytes {
             return None;
         }
-        let most = usize::try_from(puffed_len_bytes_max(sealed.len() as u64)).ok()?;
-        let puffed = puff::puff(&sealed, most).ok()?;
-        (puffed.deflated_len == sealed.len()).then(|| puffed.bytes.into())
+        let most = puffed_len_bytes_max(found.sealed_len_bytes);
+        let measured = puff::measure(&self.sealed(stream), found.len_bytes, most).ok()?;
+        let is_whole = measured.deflated_len as u64 == found.sealed_len_bytes;
+        is_whole.then_some(measured.len_bytes)
+    }
+
+    /// The same in memory, for one that is short.
+    pub(super) fn short_puffed(&self, stream: u32, len_bytes: u64) -> Bytes {
+        let (sealed, plain) = (self.sealed(stream), self.content(stream));
+        puff::puff(&sealed, &plain, len_bytes).map(|puffed| puffed.bytes).unwrap_or_default()
+    }
+
+    /// A deflate stream with its Huffman coding undone, where [`Self::puffed_len_bytes`] says that
+    /// it can be.
+    ///
+    /// # Errors
+    ///
+    /// [`PeelError::Scratch`].
+    pub fn puffed(&self, stream: u32, scratch: &Scratch) -> Result<Option<Bytes>, PeelError> {
+        let Some(len_bytes) = self.puffed_len_bytes(stream) else { return Ok(None) };
+        let (sealed, plain) = (self.sealed(stream), self.content(stream));
+        match puff::puff_in(scratch, &sealed, &plain, len_bytes) {
+            Ok(puffed) => Ok(Some(puffed.bytes)),
+            Err(puff::PuffError::Write(error)) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
     }
 }
 
-/// Longest deflate stream that is puffed, in bytes: 32 MiB. What comes out is held in memory and
-/// is up to eight times as long.
-pub const PUFF_LEN_BYTES_MAX: u64 = 32 << 20;
+/// Longest deflate stream that is puffed, in bytes: 1 GiB. What comes out lies in scratch space and
+/// is up to eight times as long, at most 4 GiB.
+const PUFF_LEN_BYTES_MAX: u64 = 1 << 30;
 
 const fn puffed_len_bytes_max(sealed_len_bytes: u64) -> u64 {
     8 * sealed_len_bytes + 4096

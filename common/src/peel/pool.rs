@@ -141,28 +141,31 @@ impl Writer<'_> {
                 self.gap(open_gap);
                 self.coded.push(child);
                 self.tags.push(CODED);
-                let puffed = self.opened.puffed(child).unwrap_or_default();
                 let inner = self.texts.len();
                 self.texts.push(vec![]);
                 let mut open_gap = 0;
-                self.whole(&mut open_gap, inner, View::Puffed(child), puffed);
+                match self.opened.puffed_len_bytes(child).unwrap_or(0) {
+                    len if limits::LEAF_LEN_BYTES_MIN <= len => {
+                        self.leaf(&mut open_gap, View::Puffed(child), len);
+                    }
+                    len => {
+                        open_gap += len;
+                        self.texts[inner].push(self.opened.short_puffed(child, len));
+                    }
+                }
                 self.gap(&mut open_gap);
                 self.tags.push(END);
             }
             Fate::Sealed => {
-                self.whole(open_gap, text, View::Sealed(child), self.opened.sealed(child));
+                let sealed = self.opened.sealed(child);
+                let len_bytes = sealed.len() as u64;
+                if limits::LEAF_LEN_BYTES_MIN <= len_bytes {
+                    self.leaf(open_gap, View::Sealed(child), len_bytes);
+                } else {
+                    *open_gap += len_bytes;
+                    self.texts[text].push(sealed);
+                }
             }
-        }
-    }
-
-    /// Bytes that are a leaf when they are long, else text.
-    fn whole(&mut self, open_gap: &mut u64, text: usize, view: View, bytes: Bytes) {
-        let len_bytes = bytes.len() as u64;
-        if limits::LEAF_LEN_BYTES_MIN <= len_bytes {
-            self.leaf(open_gap, view, len_bytes);
-        } else {
-            *open_gap += len_bytes;
-            self.texts[text].push(bytes);
         }
     }
 

@@ -87,7 +87,7 @@ fn round_trip(blob: &[u8]) -> (Opened, pool::Pooled, Vec<(String, u64)>) {
     let (_temp, scratch) = scratch();
     let opened =
         opener::open(&Bytes::copy_from_slice(blob), &scratch, &Budget::new(1 << 30)).unwrap();
-    let husk = identify::identify(&opened, &Abilities::own());
+    let husk = identify::identify(&opened, &Abilities::own(), &Budget::new(1 << 30));
     let stored = identify::Husk::decode(&husk.encode(), &opened).unwrap();
     assert_eq!(husk.encode(), stored.encode());
     let pooled = pool::with_fates(&opened, |stream| husk.fate(stream), &scratch).unwrap();
@@ -204,7 +204,7 @@ fn a_stream_of_an_unknown_encoder_is_puffed_or_stays_as_it_is() {
     let (opened, ..) = round_trip(&blob);
     let (_temp, scratch) = scratch();
     let none = Abilities { codecs: ["puff-1".to_owned()].into(), ..Abilities::own() };
-    let husk = identify::identify(&opened, &none);
+    let husk = identify::identify(&opened, &none, &Budget::new(1 << 30));
     assert_eq!(husk.fate(1), pool::Fate::Puffed);
     let none = Abilities { codecs: [].into(), ..Abilities::own() };
     let husk = husk.restricted(&opened, &none);

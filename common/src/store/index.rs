@@ -30,7 +30,7 @@ pub struct Index {
 }
 
 /// The layout of the index. A new number drops all tables: nothing in them is primary.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const SCHEMA: &str = "
     DROP TABLE IF EXISTS chunks; DROP TABLE IF EXISTS leaves; DROP TABLE IF EXISTS husks;

@@ -51,7 +51,7 @@ fn opens(blob: &Bytes, scratch: &Scratch, peak_bytes: usize) -> Opened {
 
 /// Identifies, pools and reseals.
 fn resealed(opened: &Opened, scratch: &Scratch) -> Vec<u8> {
-    let husk = identify::identify(opened, &Abilities::own());
+    let husk = identify::identify(opened, &Abilities::own(), &Budget::new(1 << 30));
     let pooled = pool::with_fates(opened, |stream| husk.fate(stream), scratch).unwrap();
     let leaves = pooled.leaves.iter().map(|&view| opened.view(view, scratch).unwrap());
     let leaves: Vec<Bytes> = leaves.collect();

@@ -166,7 +166,12 @@ pub fn deflated() -> Seeds {
 
 /// Puffed streams.
 pub fn puffed() -> Seeds {
-    deflated().iter().map(|deflated| puff::puff(deflated, 1 << 20).unwrap().bytes).collect()
+    let puffed = |deflated: &Vec<u8>| {
+        let mut plain = vec![];
+        deflate::inflate(deflated, 1 << 20, &mut plain).unwrap();
+        puff::puff(deflated, &plain, 1 << 20).unwrap().bytes.to_vec()
+    };
+    deflated().iter().map(puffed).collect()
 }
 
 /// xz streams of several checks and framings, one of them in two blocks.

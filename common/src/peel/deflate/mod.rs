@@ -28,7 +28,9 @@ use std::io::{self, Write};
 pub use self::go::{GoDeflate, GoLevel};
 pub use self::inflate::{InflateError, Inflated, inflate};
 pub use self::pigz::Pigz;
+pub use self::preflate::memory_bytes as preflate_memory_bytes;
 use super::comparing::Comparing;
+use crate::budget::Budget;
 
 /// How to make a deflate stream again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,12 +103,18 @@ impl fmt::Display for Replay {
 ///
 /// Runs the encoders over `plain`, the likeliest first, and stops each at its first wrong byte, so
 /// that a wrong one costs a few hundred KiB of `plain` at most. Returns the corrections too, which
-/// are empty unless the answer is [`Replay::Preflate`].
-pub fn identify(plain: &[u8], deflated: &[u8], hint: Option<Hint>) -> Option<(Replay, Vec<u8>)> {
+/// are empty unless the answer is [`Replay::Preflate`]. What preflate takes is part of `budget`.
+pub fn identify(
+    plain: &[u8],
+    deflated: &[u8],
+    hint: Option<Hint>,
+    budget: &Budget,
+) -> Option<(Replay, Vec<u8>)> {
     if let Some(how) = ladder::encoders(plain.len(), hint).find(|how| remakes(how, plain, deflated))
     {
         return Some((how, Vec::new()));
     }
+    let _share = budget.take(preflate::memory_bytes(plain.len() as u64));
     preflate::corrections(plain, deflated).map(|corrections| (Replay::Preflate, corrections))
 }
 

@@ -44,6 +44,11 @@ const BLOCK_PLAIN_LEN_BYTES_MIN: usize = 1024;
 /// Corrections pay only while they are at most this part of the stream.
 const CORRECTIONS_DIVISOR: usize = 8;
 
+/// Memory for a stream of so many plain bytes: all of it, its tokens, and what comes out.
+pub const fn memory_bytes(plain_len_bytes: u64) -> u64 {
+    4_u64.saturating_mul(plain_len_bytes).saturating_add(16 << 20)
+}
+
 /// Finds the corrections for the whole of `deflated`, and checks that they give it back.
 ///
 /// None when preflate fails, the corrections exceed an eighth of the stream, or the stream is no

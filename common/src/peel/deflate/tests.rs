@@ -1,6 +1,10 @@
 use super::super::{gzip, sample};
 use super::*;
 
+fn identify(plain: &[u8], deflated: &[u8], hint: Option<Hint>) -> Option<(Replay, Vec<u8>)> {
+    super::identify(plain, deflated, hint, &Budget::new(1 << 30))
+}
+
 /// Splits a gzip file of one member made by a real tool into hint, deflate stream and plain bytes.
 fn open(file: &[u8]) -> (Hint, &[u8], Vec<u8>) {
     let header = gzip::header(file).unwrap();

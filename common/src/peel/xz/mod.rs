@@ -21,6 +21,7 @@ use liblzma::stream::{
 
 use self::framing::Frame;
 use super::comparing::Comparing;
+use crate::budget::Budget;
 
 const BUFFER_LEN_BYTES: usize = 64 * 1024;
 /// A preset is likely once this many bytes of the first block agree: one LZMA2 chunk at least.
@@ -278,13 +279,16 @@ pub fn dictionary_len_bytes(xz: &[u8]) -> Option<u64> {
 ///
 /// Reads framing, check and dictionary off the headers, tries the presets with this dictionary on
 /// the first bytes, and proves the answer on all of them: about one run of the encoder over
-/// `plain`, at 1 to 3 MB/s. Presets whose encoder needs more than `memory_bytes` are left out.
-pub fn identify(plain: &[u8], xz: &[u8], memory_bytes: u64) -> Option<XzReplay> {
+/// `plain`, at 1 to 3 MB/s. Presets whose encoder needs more than `memory_bytes` are left out; what
+/// the others take is part of `budget`.
+pub fn identify(plain: &[u8], xz: &[u8], memory_bytes: u64, budget: &Budget) -> Option<XzReplay> {
     let frame = Frame::read(xz)?;
     frame.candidates(plain.len()).find(|how| {
-        how.memory_bytes() <= memory_bytes
-            && is_likely(how, &frame, plain)
-            && remakes(how, plain, xz)
+        if memory_bytes < how.memory_bytes() {
+            return false;
+        }
+        let _share = budget.take(how.memory_bytes());
+        is_likely(how, &frame, plain) && remakes(how, plain, xz)
     })
 }
 

@@ -1,6 +1,10 @@
 use super::super::sample;
 use super::*;
 
+fn identify(plain: &[u8], xz: &[u8], memory_bytes: u64) -> Option<XzReplay> {
+    super::identify(plain, xz, memory_bytes, &Budget::new(MEMORY))
+}
+
 const MEMORY: u64 = 1 << 30;
 
 fn made(id: &str, plain: &[u8]) -> Vec<u8> {

@@ -27,18 +27,22 @@ mod symbols;
 mod unwalk;
 mod walk;
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use bits::OutOfBits;
+use bytes::Bytes;
 use huffman::{BadCode, NoSymbol};
 use symbols::{COPY_LEN_258_LONG, COPY_LEN_MAX, COPY_LEN_MIN};
 use walk::Decisions;
+
+use crate::scratch::{Scratch, ScratchWriter};
 
 /// The highest bit of a token's distance: [`COPY_LEN_258_LONG`].
 const LONG_258: u16 = 1 << 15;
 /// In place of a number of literals: this many, and no copy.
 const RUN_WITHOUT_COPY: u8 = 255;
-const TRAILER_BYTES: usize = 2 * 4;
+const TRAILER_LEN: usize = 2 * 4;
+const TRAILER_BYTES: u64 = TRAILER_LEN as u64;
 
 /// What is wrong with a deflate stream or a puffed stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -59,15 +63,19 @@ pub enum Fault {
     TooFarBack,
     #[error("bits or bytes are left over")]
     LeftOver,
+    #[error("it does not give as many plain bytes as there are")]
+    OtherPlain,
 }
 
 /// Why a deflate stream was not puffed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum PuffError {
     #[error("deflate stream is damaged")]
     Damaged(#[from] Fault),
     #[error("puffed stream is longer than allowed")]
     TooLong,
+    #[error("cannot write the puffed stream")]
+    Write(#[source] io::Error),
 }
 
 /// Why a puffed stream was not turned back.
@@ -103,8 +111,15 @@ impl From<NoSymbol> for Fault {
 /// A deflate stream without its Huffman coding.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Puffed {
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// Bytes of the input that the deflate stream took; unused bits of the last one are kept.
+    pub deflated_len: usize,
+}
+
+/// How long a puffed stream is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Measured {
+    pub len_bytes: u64,
     pub deflated_len: usize,
 }
 
@@ -113,14 +128,60 @@ pub fn has_few_blocks(deflated: &[u8], blocks_max: usize) -> bool {
     walk::walk(deflated, &mut walk::Blocks { left: blocks_max }).is_ok()
 }
 
-/// Puffs the deflate stream at the start of `deflated`; what follows it is not looked at.
+/// Puffs the deflate stream at the start of `deflated`, whose plain bytes are `plain`; what follows
+/// it is not looked at.
 ///
-/// Holds at most twice `max_bytes`, which bounds the puffed stream, and 64 KiB.
-pub fn puff(deflated: &[u8], max_bytes: usize) -> Result<Puffed, PuffError> {
-    let mut parts = Parts::new(max_bytes)?;
-    let deflated_len = walk::walk(deflated, &mut parts)?;
-    Ok(Puffed { bytes: parts.join()?, deflated_len })
+/// Holds at most `max_bytes`, which bounds the puffed stream, twice, and 64 KiB. The plain bytes
+/// are not compared, only counted: others lead to another stream.
+///
+/// # Errors
+///
+/// [`PuffError`]: it stays as it is.
+pub fn puff(deflated: &[u8], plain: &[u8], max_bytes: u64) -> Result<Puffed, PuffError> {
+    let (parts, deflated_len) = parts(deflated, plain.len() as u64, max_bytes, vec![], vec![])?;
+    let trailer = parts.trailer()?;
+    let bytes = [plain, &parts.tokens.out, &parts.blocks.out, &trailer].concat().into();
+    Ok(Puffed { bytes, deflated_len })
 }
+
+/// [`puff`] in scratch space: memory is some 3 MiB.
+///
+/// # Errors
+///
+/// [`PuffError`]; [`PuffError::Write`] is that of the scratch space.
+pub fn puff_in(
+    scratch: &Scratch,
+    deflated: &[u8],
+    plain: &[u8],
+    max_bytes: u64,
+) -> Result<Puffed, PuffError> {
+    let part = || BufWriter::with_capacity(PART_LEN_BYTES, scratch.writer());
+    let (parts, deflated_len) = parts(deflated, plain.len() as u64, max_bytes, part(), part())?;
+    let trailer = parts.trailer()?;
+    let finish = |part: Counted<BufWriter<ScratchWriter>>| {
+        part.out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
+    };
+    let [tokens, blocks] = [finish(parts.tokens), finish(parts.blocks)];
+    let bytes = scratch.stream(|to| {
+        let parts = [plain, &tokens?, &blocks?, &trailer];
+        parts.into_iter().try_for_each(|part| to.write_all(part))
+    });
+    Ok(Puffed { bytes: bytes.map_err(PuffError::Write)?, deflated_len })
+}
+
+/// How long [`puff`] would make a stream of so many plain bytes. Memory is constant.
+///
+/// # Errors
+///
+/// [`PuffError`].
+pub fn measure(deflated: &[u8], plain_len: u64, max_bytes: u64) -> Result<Measured, PuffError> {
+    let (parts, deflated_len) = parts(deflated, plain_len, max_bytes, io::sink(), io::sink())?;
+    let grown = parts.tokens.len_bytes + parts.blocks.len_bytes;
+    Ok(Measured { len_bytes: plain_len + grown + TRAILER_BYTES, deflated_len })
+}
+
+/// Bytes of a part that are held before they go to scratch space.
+const PART_LEN_BYTES: usize = 64 << 10;
 
 /// Writes the deflate stream that was puffed into `puffed`, and returns its length in bytes.
 ///
@@ -129,79 +190,93 @@ pub fn unpuff(puffed: &[u8], out: &mut dyn Write) -> Result<u64, UnpuffError> {
     unwalk::unwalk(puffed, out)
 }
 
-/// The parts of a puffed stream while it grows.
-struct Parts {
-    plain: Vec<u8>,
-    tokens: Vec<u8>,
-    blocks: Vec<u8>,
+/// Walks a stream and writes what comes beside its plain bytes.
+fn parts<W: Write>(
+    deflated: &[u8],
+    plain_len: u64,
+    max_bytes: u64,
+    tokens: W,
+    blocks: W,
+) -> Result<(Parts<W>, usize), PuffError> {
+    let room = max_bytes.min(u64::from(u32::MAX)).checked_sub(plain_len + TRAILER_BYTES);
+    let mut parts = Parts {
+        plain_len,
+        at: 0,
+        tokens: Counted { out: tokens, len_bytes: 0 },
+        blocks: Counted { out: blocks, len_bytes: 0 },
+        run: 0,
+        symbols: 0,
+        room: room.ok_or(PuffError::TooLong)?,
+    };
+    let deflated_len = walk::walk(deflated, &mut parts)?;
+    Ok((parts, deflated_len))
+}
+
+/// The parts of a puffed stream beside the plain one, while they grow.
+struct Parts<W> {
+    plain_len: u64,
+    /// Plain bytes so far.
+    at: u64,
+    tokens: Counted<W>,
+    blocks: Counted<W>,
     /// Literals since the last token.
     run: u8,
     /// Literals and copies of this block.
     symbols: u32,
     /// Bytes that may still be added to the parts.
-    room: usize,
+    room: u64,
 }
 
-/// Makes room for `more` bytes, doubling as `Vec` does but never past what is allowed.
-#[inline]
-fn grow(part: &mut Vec<u8>, more: usize, room: &mut usize) -> Result<(), PuffError> {
-    *room = room.checked_sub(more).ok_or(PuffError::TooLong)?;
-    if part.capacity() - part.len() < more {
-        part.reserve_exact(more + part.len().min(*room));
-    }
-    Ok(())
+/// A writer, and how many bytes it took.
+struct Counted<W> {
+    out: W,
+    len_bytes: u64,
 }
 
-impl Parts {
-    fn new(max_bytes: usize) -> Result<Self, PuffError> {
-        let room = max_bytes.min(u32::MAX as usize);
-        let room = room.checked_sub(TRAILER_BYTES).ok_or(PuffError::TooLong)?;
-        let [plain, tokens, blocks] = [const { Vec::new() }; 3];
-        Ok(Self { plain, tokens, blocks, run: 0, symbols: 0, room })
+impl<W: Write> Parts<W> {
+    #[inline]
+    fn take_room(&mut self, len: usize) -> Result<(), PuffError> {
+        self.room = self.room.checked_sub(len as u64).ok_or(PuffError::TooLong)?;
+        Ok(())
     }
 
     fn add_block(&mut self, bytes: &[u8]) -> Result<(), PuffError> {
-        grow(&mut self.blocks, bytes.len(), &mut self.room)?;
-        self.blocks.extend_from_slice(bytes);
-        Ok(())
+        self.take_room(bytes.len())?;
+        self.blocks.write(bytes)
     }
 
+    #[inline]
     fn add_token(&mut self, token: [u8; 4]) -> Result<(), PuffError> {
-        grow(&mut self.tokens, token.len(), &mut self.room)?;
-        self.tokens.extend_from_slice(&token);
+        self.take_room(token.len())?;
         self.run = 0;
-        Ok(())
+        self.tokens.write(&token)
     }
 
-    fn add_plain_copy(&mut self, len: usize, distance: usize) -> Result<(), PuffError> {
-        let start = self.plain.len().checked_sub(distance).ok_or(Fault::TooFarBack)?;
-        grow(&mut self.plain, len, &mut self.room)?;
-        if distance >= len {
-            self.plain.extend_from_within(start..start + len);
-        } else {
-            for at in start..start + len {
-                self.plain.push(self.plain[at]);
-            }
-        }
-        Ok(())
+    /// Counts plain bytes.
+    #[inline]
+    fn pass(&mut self, len: usize) -> Result<(), PuffError> {
+        self.at += len as u64;
+        if self.plain_len < self.at { Err(Fault::OtherPlain.into()) } else { Ok(()) }
     }
 
-    fn join(mut self) -> Result<Vec<u8>, PuffError> {
-        let mut trailer = Vec::with_capacity(TRAILER_BYTES);
-        for part in [&self.plain, &self.tokens] {
-            let len = u32::try_from(part.len()).map_err(|_| PuffError::TooLong)?;
-            trailer.extend(len.to_le_bytes());
-        }
-        let rest = [self.tokens, self.blocks, trailer];
-        self.plain.reserve_exact(rest.iter().map(Vec::len).sum());
-        for part in rest {
-            self.plain.extend(part);
-        }
-        Ok(self.plain)
+    /// The lengths of plain and tokens.
+    fn trailer(&self) -> Result<[u8; TRAILER_LEN], PuffError> {
+        let len = |len: u64| u32::try_from(len).map_err(|_| PuffError::TooLong);
+        let [a, b, c, d] = len(self.plain_len)?.to_le_bytes();
+        let [e, f, g, h] = len(self.tokens.len_bytes)?.to_le_bytes();
+        Ok([a, b, c, d, e, f, g, h])
     }
 }
 
-impl Decisions for Parts {
+impl<W: Write> Counted<W> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PuffError> {
+        self.len_bytes += bytes.len() as u64;
+        self.out.write_all(bytes).map_err(PuffError::Write)
+    }
+}
+
+impl<W: Write> Decisions for Parts<W> {
     fn block(&mut self, header_bits: u8, head: &[u8]) -> Result<(), PuffError> {
         self.symbols = 0;
         self.add_block(&[header_bits])?;
@@ -212,15 +287,12 @@ impl Decisions for Parts {
         let len = u16::try_from(content.len()).map_err(|_| Fault::StoredLength)?;
         let [low, high] = len.to_le_bytes();
         self.add_block(&[padding, low, high])?;
-        grow(&mut self.plain, content.len(), &mut self.room)?;
-        self.plain.extend_from_slice(content);
-        Ok(())
+        self.pass(content.len())
     }
 
     #[inline]
-    fn literal(&mut self, byte: u8) -> Result<(), PuffError> {
-        grow(&mut self.plain, 1, &mut self.room)?;
-        self.plain.push(byte);
+    fn literal(&mut self, _: u8) -> Result<(), PuffError> {
+        self.pass(1)?;
         self.symbols = self.symbols.checked_add(1).ok_or(PuffError::TooLong)?;
         self.run += 1;
         if self.run == RUN_WITHOUT_COPY {
@@ -236,7 +308,10 @@ impl Decisions for Parts {
         let len = len.min(COPY_LEN_MAX);
         let [len_less_3, _] = (len - COPY_LEN_MIN).to_le_bytes();
         let [low, high] = (distance_less_1 | mark).to_le_bytes();
-        self.add_plain_copy(usize::from(len), usize::from(distance_less_1) + 1)?;
+        if self.at <= u64::from(distance_less_1) {
+            return Err(Fault::TooFarBack.into());
+        }
+        self.pass(usize::from(len))?;
         self.add_token([self.run, len_less_3, low, high])
     }
 
@@ -245,7 +320,8 @@ impl Decisions for Parts {
     }
 
     fn end(&mut self, padding: u8) -> Result<(), PuffError> {
-        self.add_block(&[padding])
+        self.add_block(&[padding])?;
+        if self.at == self.plain_len { Ok(()) } else { Err(Fault::OtherPlain.into()) }
     }
 }
 

@@ -5,9 +5,62 @@ use std::io::Write;
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::bits::BitWriter;
-use super::{Fault, PuffError, UnpuffError, puff, unpuff};
+use super::walk::{self, Decisions};
+use super::{COPY_LEN_MAX, Fault, PuffError, Puffed, UnpuffError, measure, puff_in, unpuff};
+use crate::scratch::Scratch;
 
-const ROOM: usize = 1 << 24;
+const ROOM: u64 = 1 << 24;
+
+/// Collects the plain bytes of a stream, as far as it is sound.
+#[derive(Default)]
+struct Plain(Vec<u8>);
+
+impl Decisions for Plain {
+    fn block(&mut self, _: u8, _: &[u8]) -> Result<(), PuffError> {
+        Ok(())
+    }
+
+    fn stored(&mut self, _: u8, content: &[u8]) -> Result<(), PuffError> {
+        self.0.extend_from_slice(content);
+        Ok(())
+    }
+
+    fn literal(&mut self, byte: u8) -> Result<(), PuffError> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn copy(&mut self, len: u16, distance_less_1: u16) -> Result<(), PuffError> {
+        let distance = usize::from(distance_less_1) + 1;
+        let start = self.0.len().checked_sub(distance).ok_or(Fault::TooFarBack)?;
+        for at in start..start + usize::from(len.min(COPY_LEN_MAX)) {
+            self.0.push(self.0[at]);
+        }
+        Ok(())
+    }
+
+    fn end_of_block(&mut self) -> Result<(), PuffError> {
+        Ok(())
+    }
+
+    fn end(&mut self, _: u8) -> Result<(), PuffError> {
+        Ok(())
+    }
+}
+
+/// Puffs with the stream's own plain bytes, in memory, in scratch space and by measure alike.
+fn puff(deflated: &[u8], max_bytes: u64) -> Result<Puffed, PuffError> {
+    let mut plain = Plain::default();
+    let _whole_or_not = walk::walk(deflated, &mut plain);
+    let puffed = super::puff(deflated, &plain.0, max_bytes);
+    let measured = measure(deflated, plain.0.len() as u64, max_bytes);
+    assert_eq!(measured.is_ok(), puffed.is_ok());
+    if let (Ok(puffed), Ok(measured)) = (&puffed, measured) {
+        let told = (puffed.bytes.len() as u64, puffed.deflated_len);
+        assert_eq!((measured.len_bytes, measured.deflated_len), told);
+    }
+    puffed
+}
 
 /// A stream from numbers and their widths; the last byte is filled with zeros.
 fn stream(numbers: &[(u64, u32)]) -> Vec<u8> {
@@ -31,10 +84,10 @@ fn assert_round_trip(deflated: &[u8]) -> Vec<u8> {
     let puffed = puff(deflated, ROOM).unwrap();
     assert_eq!(puffed.deflated_len, deflated.len());
     assert_eq!(unpuffed(&puffed.bytes).unwrap(), deflated);
-    let exact = puff(deflated, puffed.bytes.len()).unwrap();
-    assert_eq!(exact, puffed);
-    assert_eq!(puff(deflated, puffed.bytes.len() - 1), Err(PuffError::TooLong));
-    puffed.bytes
+    let len_bytes = puffed.bytes.len() as u64;
+    assert_eq!(puff(deflated, len_bytes).unwrap(), puffed);
+    assert!(matches!(puff(deflated, len_bytes - 1), Err(PuffError::TooLong)));
+    puffed.bytes.to_vec()
 }
 
 fn fault(deflated: &[u8]) -> Fault {
@@ -245,6 +298,36 @@ fn small_streams() -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn a_long_stream_is_puffed_in_scratch_space_as_in_memory() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = camino::Utf8Path::from_path(temp.path()).unwrap();
+    let plain: Vec<u8> = varied_inputs().concat().repeat(3);
+    let deflated = deflated(&plain, 6, FlushCompress::Sync, 30_000);
+    let room = 8 * deflated.len() as u64 + 4096;
+    let in_memory = super::puff(&deflated, &plain, room).unwrap();
+    let scratch = Scratch::new(folder, 64 << 20).unwrap();
+    let in_scratch = puff_in(&scratch, &deflated, &plain, room).unwrap();
+    assert_eq!(in_scratch, in_memory);
+    assert!(scratch.used_bytes() >= in_memory.bytes.len() as u64);
+    drop(in_scratch);
+    assert_eq!(scratch.used_bytes(), 0);
+    let full = puff_in(&Scratch::new(folder, 1 << 20).unwrap(), &deflated, &plain, room);
+    assert!(matches!(full, Err(PuffError::Write(_))), "{full:?}");
+}
+
+#[test]
+fn plain_bytes_of_another_length_are_refused() {
+    for deflated in small_streams() {
+        let mut plain = Plain::default();
+        walk::walk(&deflated, &mut plain).unwrap();
+        for other in [&plain.0[1..], &[&plain.0[..], b"x"].concat()] {
+            let refused = super::puff(&deflated, other, ROOM).unwrap_err();
+            assert!(matches!(refused, PuffError::Damaged(Fault::OtherPlain)), "{refused}");
+        }
+    }
+}
+
+#[test]
 fn a_stream_cut_anywhere_is_refused() {
     for deflated in small_streams() {
         for cut in 0..deflated.len() {
@@ -259,9 +342,9 @@ fn a_stream_cut_anywhere_is_refused() {
 
 /// What is accepted must come back the same; all else must be an error.
 fn puff_whatever(bytes: &[u8]) {
-    const ROOM: usize = 1 << 16;
+    const ROOM: u64 = 1 << 16;
     if let Ok(puffed) = puff(bytes, ROOM) {
-        assert!(puffed.bytes.len() <= ROOM && puffed.bytes.capacity() <= ROOM);
+        assert!(puffed.bytes.len() as u64 <= ROOM);
         assert_eq!(unpuffed(&puffed.bytes).unwrap(), bytes[..puffed.deflated_len]);
     }
 }

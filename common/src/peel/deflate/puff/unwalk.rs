@@ -12,7 +12,7 @@ use super::section::Section;
 use super::symbols::{
     COPY_LEN_258_LONG, COPY_LEN_MAX, COPY_LEN_MIN, END_OF_BLOCK, distance_symbol, length_symbol,
 };
-use super::{Fault, LONG_258, RUN_WITHOUT_COPY, TRAILER_BYTES, UnpuffError};
+use super::{Fault, LONG_258, RUN_WITHOUT_COPY, TRAILER_LEN, UnpuffError};
 
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -89,8 +89,7 @@ pub(super) fn unwalk(puffed: &[u8], out: &mut dyn Write) -> Result<u64, UnpuffEr
 
 impl<'a> Rest<'a> {
     fn new(puffed: &'a [u8]) -> Result<Self, Fault> {
-        let (parts, trailer) =
-            puffed.split_last_chunk::<TRAILER_BYTES>().ok_or(Fault::Truncated)?;
+        let (parts, trailer) = puffed.split_last_chunk::<TRAILER_LEN>().ok_or(Fault::Truncated)?;
         let (mut parts, mut trailer) = (Section(parts), Section(trailer));
         let mut part = || {
             let len = usize::try_from(trailer.take_u32()?).map_err(|_| Fault::Truncated)?;
