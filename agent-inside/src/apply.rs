@@ -5,7 +5,7 @@
 //!       served and trusted is as before. Blobs that were rebuilt stay: the next try goes on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{
         Mutex, PoisonError,
@@ -23,7 +23,7 @@ use gapferry_common::{
     openpgp::sign::SiteKey,
     pack::PackReader,
     peel::bases::OpenedBlobs,
-    rebuild::{RebuildError, Rebuilder},
+    rebuild::{self, RebuildError, Rebuilder},
     scratch::Scratch,
     store::Store,
 };
@@ -158,13 +158,17 @@ impl Applier<'_> {
             node_memory_bytes: limits::DECODE_MEMORY_BYTES,
         };
         let (rebuilt, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let failures = Mutex::new(vec![]);
+        let (proven, failures) = (Mutex::new(BTreeSet::new()), Mutex::new(vec![]));
         let reader = || PackReader::new(staging, self.identity);
         let threads = rayon::current_num_threads();
         schedule::run(&before(recipes), threads, reader, |packs, number| {
             let recipe = &recipes[number];
             match self.rebuild_one(&rebuilder, recipe, packs)? {
                 Ok(is_new) => {
+                    if is_new {
+                        let mut proven = proven.lock().unwrap_or_else(PoisonError::into_inner);
+                        proven.extend(rebuild::codecs_of(recipe));
+                    }
                     rebuilt.fetch_add(u64::from(is_new), Ordering::Relaxed);
                     bytes.fetch_add(if is_new { recipe.len_bytes } else { 0 }, Ordering::Relaxed);
                     each(recipe.len_bytes);
@@ -177,7 +181,9 @@ impl Applier<'_> {
                 }
             }
         })?;
-        match not_rebuilt(failures.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+        let proven = proven.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match not_rebuilt(failures, &proven) {
             Some(not_rebuilt) => Err(Refusal::Rebuild(Box::new(not_rebuilt)).into()),
             None => Ok((rebuilt.into_inner(), bytes.into_inner())),
         }
@@ -317,11 +323,20 @@ fn before(recipes: &[Recipe]) -> Vec<Vec<usize>> {
     before
 }
 
-/// What failed, for the refusal; none when nothing did.
-fn not_rebuilt(failures: Vec<(&Recipe, RebuildError)>) -> Option<NotRebuilt> {
+/// What failed, for the refusal; none when nothing did. A codec that gave another blob of this
+/// import is not to blame.
+fn not_rebuilt(
+    failures: Vec<(&Recipe, RebuildError)>,
+    proven: &BTreeSet<String>,
+) -> Option<NotRebuilt> {
+    let suspects = |recipe: &Recipe, source: &RebuildError| {
+        let mut suspects = source.suspects(recipe);
+        suspects.retain(|codec| !proven.contains(codec));
+        suspects
+    };
     let named = failures.iter().flat_map(|(recipe, source)| {
         let blob = recipe.blob;
-        let suspects = source.suspects(recipe);
+        let suspects = suspects(recipe, source);
         let codecs: Vec<Option<String>> = match suspects.is_empty() {
             true => vec![None],
             false => suspects.into_iter().map(Some).collect(),
@@ -331,7 +346,7 @@ fn not_rebuilt(failures: Vec<(&Recipe, RebuildError)>) -> Option<NotRebuilt> {
     let failed: Vec<Failed> = named.collect();
     let blobs = failures.len();
     let (recipe, source) = failures.into_iter().next()?;
-    let codecs = match &source.suspects(recipe)[..] {
+    let codecs = match &suspects(recipe, &source)[..] {
         [] => "no codec to blame".to_owned(),
         suspects => suspects.join(", "),
     };

@@ -61,9 +61,7 @@ impl RebuildError {
         match self {
             Self::Codec { codec, .. } => vec![(*codec).to_owned()],
             Self::Reseal(ResealError::Encode { id, .. }) => vec![Encoder::family(id).to_owned()],
-            Self::OtherBlob { .. } | Self::Reseal(_) => {
-                recipe.nodes().map(|nodes| all_codecs(&nodes)).unwrap_or_default()
-            }
+            Self::OtherBlob { .. } | Self::Reseal(_) => codecs_of(recipe),
             _ => vec![],
         }
     }
@@ -140,8 +138,9 @@ impl From<ResealError> for RebuildError {
     }
 }
 
-/// The families of encoders and the codecs that a recipe uses.
-fn all_codecs(nodes: &[Node]) -> Vec<String> {
+/// The families of encoders and the codecs that a recipe uses, each once.
+pub fn codecs_of(recipe: &Recipe) -> Vec<String> {
+    let nodes = recipe.nodes().unwrap_or_default();
     let mut names: Vec<String> = nodes
         .iter()
         .flat_map(|node| match node {

@@ -17,7 +17,7 @@ pub const METADATA: &str = ".metadata";
 
 /// The metadata of a wheel; none when it is no wheel, has none, or has two.
 pub fn metadata(wheel: &[u8]) -> Option<Vec<u8>> {
-    let found = entries(wheel)?.into_iter().filter(|entry| is_metadata(&entry.name));
+    let found = entries(wheel)?.into_iter().filter(|entry| is_metadata(entry.name));
     let [entry] = &found.collect::<Vec<_>>()[..] else { return None };
     content(wheel, entry)
 }
