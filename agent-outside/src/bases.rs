@@ -55,6 +55,10 @@ const BY_SKETCH_MAX: usize = 2;
 /// A feature that more streams have than this says nothing.
 const COMMON_MAX: usize = 64;
 
+/// Of so many streams of one name (`cve/#.json`) the newest are looked at, and those with content
+/// in common.
+const NAMED_MAX: usize = 64;
+
 /// All streams that may be bases.
 #[derive(Debug, Default)]
 pub struct Catalogue {
@@ -125,12 +129,8 @@ impl Catalogue {
         let mut found: Vec<Candidate> = vec![];
         for name in names(target) {
             let mut named: Vec<_> = self
-                .by_name
-                .get(&name)
-                .into_iter()
-                .flatten()
-                .copied()
-                .filter(|&entry| entry < place && self.entries[entry].leaf.blob != target.leaf.blob)
+                .named(&name, place, &shared)
+                .filter(|&entry| self.entries[entry].leaf.blob != target.leaf.blob)
                 .map(|entry| candidate(entry, Kinship::Name))
                 .collect();
             // The most in common first; of equals the one nearest in length, then the newest.
@@ -144,6 +144,20 @@ impl Catalogue {
         alike.sort_by_key(|c| Reverse((c.shared, c.entry)));
         found.extend(alike.into_iter().take(BY_NAME_MAX + BY_SKETCH_MAX));
         self.distinct(&found)
+    }
+
+    /// The streams of a name before `place`: those with content in common, and the newest.
+    fn named<'a>(
+        &'a self,
+        name: &str,
+        place: usize,
+        shared: &'a HashMap<usize, usize>,
+    ) -> impl Iterator<Item = usize> + 'a {
+        let all = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
+        let before = &all[..all.partition_point(|&entry| entry < place)];
+        let (old, newest) = before.split_at(before.len().saturating_sub(NAMED_MAX));
+        let alike = shared.keys().filter(|entry| old.binary_search(entry).is_ok());
+        alike.chain(newest).copied()
     }
 
     /// How many features each earlier stream has in common with the one at `place`.
@@ -282,6 +296,20 @@ mod tests {
         ]);
         let expected = [Candidate { entry: 0, kinship: Kinship::Name, shared: 0 }];
         assert_eq!(catalogue.candidates(2), expected);
+    }
+
+    #[test]
+    fn of_very_many_of_one_name_the_newest_and_the_alike_are_looked_at() {
+        let leaf = View::Leaf(0);
+        let one = |n: usize, features: &[u64]| {
+            entry(&format!("blob {n}"), leaf, "file/cve", &format!("cve-{n}.json"), features)
+        };
+        let mut entries: Vec<Entry> = (0..1000).map(|n| one(n, &[])).collect();
+        entries[3] = one(3, &[1, 2]);
+        entries.push(one(1000, &[1, 2]));
+        let found: Vec<usize> =
+            catalogue(entries).candidates(1000).iter().map(|candidate| candidate.entry).collect();
+        assert_eq!(found, [3, 999, 998]);
     }
 
     #[test]

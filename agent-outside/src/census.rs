@@ -75,7 +75,8 @@ pub fn of(
                 let open = || Ok(opened.get(store, blob.id, &budget)?);
                 let opened = opened.with_room(DeltaError::is_scratch_full, open)?;
                 let known = husk.as_ref().and_then(|bytes| Husk::decode(bytes, &opened));
-                let husk = known.unwrap_or_else(|| identify::identify(&opened, &Abilities::own()));
+                let husk = known
+                    .unwrap_or_else(|| identify::identify(&opened, &Abilities::own(), &budget));
                 each(blob);
                 Ok((husk.encode(), census(blob.id, &opened, &husk)))
             })

@@ -15,7 +15,7 @@ mod tools;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use assemble::{Assembler, Payloads};
@@ -184,7 +184,9 @@ pub enum Carried {
         payload: Payload,
     },
     /// As it is.
-    Raw(Payload),
+    Raw {
+        len_bytes: u64,
+    },
 }
 
 impl Carried {
@@ -192,7 +194,8 @@ impl Carried {
     pub fn payload_len_bytes(&self) -> u64 {
         match self {
             Self::Same(_) => 0,
-            Self::Coded { payload, .. } | Self::Raw(payload) => payload.len_bytes(),
+            Self::Coded { payload, .. } => payload.len_bytes(),
+            Self::Raw { len_bytes } => *len_bytes,
         }
     }
 }
@@ -233,7 +236,7 @@ impl<'a> Engine<'a> {
         frames: &mut dyn Frames,
         each: Each<'_>,
     ) -> Result<Made, DeltaError> {
-        let began = Instant::now();
+        let (started, began) = (SystemTime::now(), Instant::now());
         let (prepared, catalogue) = prepare::all(self, plan, each)?;
         let census = began.elapsed();
         let began = Instant::now();
@@ -242,11 +245,14 @@ impl<'a> Engine<'a> {
         let began = Instant::now();
         let failed = rehearse::all(&self.tools, plan, &prepared, &carried, each)?;
         let rehearse = began.elapsed();
+        self.discard_failed(&prepared, &carried, &failed)?;
         let mut made = self.place(plan, &prepared, &catalogue, &carried, failed, frames)?;
         let seconds = |d: Duration| d.as_secs_f64();
         let (census, encode, rehearse) = (seconds(census), seconds(encode), seconds(rehearse));
         made.seconds = Seconds { census, encode, rehearse };
-        self.tools.encodings.trim()?;
+        if let Err(error) = self.tools.encodings.trim(started) {
+            tracing::warn!(%error, "encodings that are not needed stay");
+        }
         Ok(made)
     }
 
@@ -263,6 +269,26 @@ impl<'a> Engine<'a> {
             Ok(BlobReport::estimated(prepared, bytes))
         };
         prepared.par_iter().with_max_len(1).map(report).collect()
+    }
+
+    /// Forgets how blobs were opened and encoded that failed their rehearsal: it was found on this
+    /// machine, and may have been its fault.
+    fn discard_failed(
+        &mut self,
+        prepared: &[Prepared],
+        carried: &BTreeMap<usize, Carried>,
+        failed: &[Option<Raw>],
+    ) -> Result<(), IndexError> {
+        let failed = prepared.iter().zip(failed);
+        let failed: Vec<_> =
+            failed.filter(|(_, raw)| matches!(raw, Some(Raw::Failed(_)))).collect();
+        let targets = failed.iter().flat_map(|(prepared, _)| &prepared.targets);
+        for carried in targets.filter_map(|target| carried.get(&target.entry)) {
+            if let Carried::Coded { payload, .. } = carried {
+                payload.discard();
+            }
+        }
+        self.index.forget(failed.iter().map(|(prepared, _)| prepared.blob.id))
     }
 
     /// Places what every recipe needs; what failed its rehearsal travels raw.
@@ -284,7 +310,8 @@ impl<'a> Engine<'a> {
                 (chunks::make(store, self.index, blob, &mut counted)?, 0)
             } else {
                 let mut payloads = Payloads::new(&mut counted);
-                let recipe = Assembler::new(prepared, carried).assemble(&mut payloads)?;
+                let assembler = Assembler::new(&self.tools, prepared, carried);
+                let recipe = assembler.assemble(&mut payloads)?;
                 (recipe, payloads.inline_bytes)
             };
             let bytes = counted.bytes + inline_bytes;

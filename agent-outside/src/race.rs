@@ -1,7 +1,7 @@
 //! The race: which bases and which codec make one stream shortest.
 //!
 //! In:   a stream, the candidates for its bases, how much time may be spent.
-//! Out:  an [`Encoding`].
+//! Out:  an [`Encoding`], or none where the stream is shortest as it is.
 //! A cheap probe of each candidate (zstd level 3 with it as prefix) decides which one or two
 //! bases are taken; few encoders run, and the shortest payload is kept.
 
@@ -55,26 +55,32 @@ pub fn run(
     effort: Effort,
     budget: &Budget,
     scratch: &Scratch,
-) -> io::Result<Encoding> {
-    let bases = chosen_bases(runner, effort, budget);
+) -> io::Result<Option<Encoding>> {
+    let is_noise = is_noise(&runner.bytes);
+    let mut bases = chosen_bases(runner, effort, budget, is_noise);
     let contents: Vec<Bytes> = bases.iter().map(|base| base.bytes.clone()).collect();
     let joined = scratch.joined(&contents)?;
-    let held = |codec, bases, payload| Encoding { codec, bases, payload: Payload::Held(payload) };
-    let mut best = held(None, vec![], runner.bytes.clone());
     let len = runner.bytes.len() as u64;
     let mut codecs = codecs(runner, joined.len() as u64, effort, budget.total_bytes());
-    if bases.is_empty() && is_noise(&runner.bytes) {
+    if codecs.is_empty() && !bases.is_empty() {
+        // None that takes a base is left to this site.
+        bases.clear();
+        codecs = self::codecs(runner, 0, effort, budget.total_bytes());
+    }
+    if bases.is_empty() && is_noise {
         codecs.clear();
     }
+    let (mut best, mut best_len) = (None, len);
     for codec in codecs {
         let needs_base = codec != Codec::Xz;
         let base: &[u8] = if needs_base { &joined } else { &[] };
         let memory_bytes = patch::encode_memory_bytes(codec, base.len() as u64, len, effort);
         let _share = budget.take(memory_bytes);
         let Ok(payload) = patch::encode(codec, base, &runner.bytes, effort) else { continue };
-        if (payload.len() as u64) < best.payload.len_bytes() {
-            let hashes = bases.iter().filter(|_| needs_base).map(|base| base.hash).collect();
-            best = held(Some(codec), hashes, payload.into());
+        if (payload.len() as u64) < best_len {
+            best_len = payload.len() as u64;
+            let bases = bases.iter().filter(|_| needs_base).map(|base| base.hash).collect();
+            best = Some(Encoding { codec, bases, payload: Payload::Held(payload.into()) });
         }
     }
     Ok(best)
@@ -82,10 +88,10 @@ pub fn run(
 
 /// What a stream will about take, from probes alone, in bytes.
 pub fn estimate(runner: &Runner, budget: &Budget) -> u64 {
-    let probes = runner.contenders.iter().map(|c| (c, probe(&c.bytes, &runner.bytes, budget)));
-    let best = probes.map(|(_, bytes)| bytes).min();
-    let alone = probe(&[], &runner.bytes, budget);
     let len = runner.bytes.len() as u64;
+    let fitting = runner.contenders.iter().filter(|c| prefix::fits(c.bytes.len() as u64, len));
+    let best = fitting.map(|c| probe(&c.bytes, &runner.bytes, budget)).min();
+    let alone = probe(&[], &runner.bytes, budget);
     match best.filter(|best| best < &alone) {
         // What suffix sorting makes of a probe: 0.1 on a patch hop, 0.5 on a hard one.
         Some(best) if runner.is_executable => best * 3 / 10,
@@ -100,8 +106,15 @@ pub fn estimate(runner: &Runner, budget: &Budget) -> u64 {
 ///
 /// The candidate that probes smallest is taken. Beside it stands the next best when the stream
 /// is an executable, as programs of one family and toolchain share packages, or when the best is
-/// another file and not an older version, as after a change of toolchain.
-fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<&'a Contender> {
+/// another file and not an older version, as after a change of toolchain. A single candidate of the
+/// same name is taken without a probe, but for noise: what is compressed already seldom has
+/// anything in common with its older version.
+fn chosen_bases<'a>(
+    runner: &'a Runner,
+    effort: Effort,
+    budget: &Budget,
+    is_noise: bool,
+) -> Vec<&'a Contender> {
     let len = runner.bytes.len() as u64;
     let can_encode = |base_len: u64| {
         let memory_bytes = patch::encode_memory_bytes(Codec::SuffixLzma, base_len, len, effort);
@@ -112,12 +125,13 @@ fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<
         can_encode(base_len) || prefix::fits(base_len, len)
     };
     let fitting: Vec<_> = runner.contenders.iter().filter(fit).collect();
-    if let ([only], true) = (&fitting[..], fitting.iter().all(|c| c.kinship == Kinship::Name)) {
+    let is_named = fitting.iter().all(|c| c.kinship == Kinship::Name);
+    if let ([only], true, false) = (&fitting[..], is_named, is_noise) {
         return vec![only];
     }
     // Where no window spans both, names and sketches have to do.
     if let Some(first) = fitting.iter().find(|c| !prefix::fits(c.bytes.len() as u64, len)) {
-        return vec![first];
+        return if is_noise { vec![] } else { vec![first] };
     }
     let mut probed: Vec<_> = fitting
         .into_iter()
@@ -140,15 +154,19 @@ fn chosen_bases<'a>(runner: &'a Runner, effort: Effort, budget: &Budget) -> Vec<
     bases
 }
 
-/// Length of `new` with `base` as prefix at level 3, in bytes; by itself where no window spans
-/// both.
+/// Length of `new` with `base` as prefix at level 3, in bytes; a window spans both. Of what is
+/// longer than a window its beginning stands for all.
 fn probe(base: &[u8], new: &[u8], budget: &Budget) -> u64 {
-    let (base_len, len) = (base.len() as u64, new.len() as u64);
-    let (base, base_len) =
-        if prefix::fits(base_len, len) { (base, base_len) } else { (&[][..], 0) };
-    let _share = budget.take(2 * (base_len + len) + (16 << 20));
-    prefix::encode(base, new, 3).map_or(len, |frame| frame.len() as u64)
+    let len = new.len() as u64;
+    let sample = &new[..new.len().min(PROBE_LEN_BYTES_MAX)];
+    let sample_len = sample.len() as u64;
+    let _share = budget.take(2 * (base.len() as u64 + sample_len) + (16 << 20));
+    let probed = prefix::encode(base, sample, 3).map_or(sample_len, |frame| frame.len() as u64);
+    if sample_len == len { probed } else { probed / (sample_len >> 20) * (len >> 20) }
 }
+
+/// Longest stream that is probed whole: 256 MiB.
+const PROBE_LEN_BYTES_MAX: usize = 256 << 20;
 
 /// The codecs that may win, in balance with their time and within the memory.
 fn codecs(runner: &Runner, base_len: u64, effort: Effort, memory_bytes: u64) -> Vec<Codec> {
@@ -215,6 +233,92 @@ fn is_noise(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    static BUDGET: Budget = Budget::new(1 << 30);
+
+    fn text(seed: u64, lines: usize) -> Vec<u8> {
+        let numbers = noise(seed, 4 * lines);
+        let line = |four: &[u8; 4]| {
+            let number = u32::from_le_bytes(*four);
+            format!("the ledger of the harbour says {number:08x}\n")
+        };
+        numbers.as_chunks().0.iter().map(line).collect::<String>().into_bytes()
+    }
+
+    fn noise(seed: u64, len: usize) -> Vec<u8> {
+        let mut state = seed;
+        let next = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        };
+        (0..len).map(next).collect()
+    }
+
+    fn contender(bytes: Vec<u8>) -> Contender {
+        Contender { hash: ChunkId::of(&bytes), kinship: Kinship::Name, bytes: bytes.into() }
+    }
+
+    fn runner(bytes: Vec<u8>, contenders: Vec<Contender>, codecs: &[Codec]) -> Runner {
+        Runner {
+            hash: ChunkId::of(&bytes),
+            bytes: bytes.into(),
+            is_executable: false,
+            contenders,
+            is_blob: true,
+            codecs: codecs.to_vec(),
+        }
+    }
+
+    fn raced(runner: &Runner) -> Option<Encoding> {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = camino::Utf8Path::from_path(temp.path()).unwrap();
+        let scratch = Scratch::new(folder, 1 << 30).unwrap();
+        run(runner, Effort::Balanced, &BUDGET, &scratch).unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_made_of_its_older_version() {
+        let old = contender(text(1, 5000));
+        let new = [&old.bytes[..], b"and one more line\n"].concat();
+        let found = raced(&runner(new, vec![old.clone()], &Codec::ALL)).unwrap();
+        assert_eq!(found.bases, [old.hash]);
+        assert!(found.payload.len_bytes() < 200, "{}", found.payload.len_bytes());
+    }
+
+    #[test]
+    fn without_a_codec_that_takes_a_base_a_stream_is_packed_by_itself() {
+        let (old, new) = (contender(text(1, 5000)), text(2, 5000));
+        let found = raced(&runner(new, vec![old], &[Codec::Xz])).unwrap();
+        assert_eq!((found.codec, found.bases), (Codec::Xz, vec![]));
+    }
+
+    #[test]
+    fn noise_is_made_of_its_older_version_only_where_they_have_something_in_common() {
+        let (old, other) = (noise(1, 1 << 20), noise(2, 1 << 20));
+        let alone = raced(&runner(other.clone(), vec![contender(old.clone())], &Codec::ALL));
+        assert!(alone.is_none());
+        let half = [&old[..1 << 19], &other[..1 << 19]].concat();
+        let found = raced(&runner(half, vec![contender(old)], &Codec::ALL)).unwrap();
+        assert!((1 << 19..600_000).contains(&found.payload.len_bytes()));
+    }
+
+    #[test]
+    fn an_estimate_is_near_what_comes_of_it() {
+        let old = contender(text(1, 20_000));
+        let changed = [&text(1, 10_000)[..], &text(3, 10_000)].concat();
+        for (stream, contenders) in [
+            (changed, vec![old]),
+            (text(1, 20_000), vec![]),
+            (noise(1, 1 << 20), vec![contender(noise(2, 1 << 20))]),
+        ] {
+            let runner = runner(stream, contenders, &Codec::ALL);
+            let exact = raced(&runner).map_or(runner.bytes.len() as u64, |e| e.payload.len_bytes());
+            let estimate = estimate(&runner, &BUDGET);
+            assert!((exact / 2..2 * exact).contains(&estimate), "{estimate} for {exact}");
+        }
+    }
 
     #[test]
     fn a_second_codec_runs_where_both_are_worth_their_time() {

@@ -15,10 +15,7 @@ use gapferry_common::{
     pack::ReadError,
     rebuild::{Chunks, RebuildError, Rebuilder},
 };
-use gapferry_proto::{
-    BlobId, ChunkId, Recipe,
-    pack::{Encoding, FrameHead},
-};
+use gapferry_proto::{BlobId, ChunkId, Recipe};
 use rayon::prelude::*;
 
 use crate::{
@@ -90,7 +87,8 @@ fn one(
         return Ok(Some(Raw::NoGain));
     }
     let mut held = Held::default();
-    let recipe = Assembler::new(prepared, carried).assemble(&mut Payloads::new(&mut held))?;
+    let assembler = Assembler::new(tools, prepared, carried);
+    let recipe = assembler.assemble(&mut Payloads::new(&mut held))?;
     if recipe.bases().any(|base| !may_use(base)) {
         return Ok(Some(Raw::Failed("it builds on what is not there".to_owned())));
     }
@@ -134,14 +132,7 @@ struct Rehearsal<'a>(&'a Held);
 impl Chunks for Rehearsal<'_> {
     fn chunk(&mut self, pack: u32, _: u64, wanted: ChunkId) -> Result<Vec<u8>, ReadError> {
         let missing = || ReadError::Io(pack, io::ErrorKind::NotFound.into());
-        let stored = self.0.0.get(&wanted).ok_or_else(missing)?;
-        let len_bytes = u32::try_from(stored.len()).map_err(|_| missing())?;
-        let head = FrameHead {
-            encoding: Encoding::Raw,
-            len_bytes,
-            stored_len_bytes: len_bytes,
-            chunk: wanted,
-        };
-        encode::decode(&head, stored).map_err(|e| ReadError::Decode(pack, e))
+        let (head, stored) = self.0.0.get(&wanted).ok_or_else(missing)?;
+        encode::decode(head, stored).map_err(|e| ReadError::Decode(pack, e))
     }
 }

@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use gapferry_common::{pack::WriteError, patch};
+use gapferry_common::{encode, pack::WriteError, patch};
 use gapferry_proto::{
     BlobId, ChunkId, Recipe, limits,
     pack::{Encoding, FrameHead},
     recipe::{Codec, Coded, Node, Part, Place, Reseal, View},
 };
 
-use super::{Base, Carried, DeltaError, Frames, prepare::Prepared};
+use super::{
+    Base, Carried, DeltaError, Frames, Tools,
+    prepare::{Prepared, Target},
+};
 use crate::bases::LeafRef;
 
 /// Payloads up to this length stand in the recipe itself.
 const INLINE_LEN_BYTES_MAX: usize = 160;
 
-/// Places payloads as raw frames of at most a chunk's length: they are compressed already.
+/// Places payloads in frames of at most a chunk's length.
 pub struct Payloads<'a> {
     frames: &'a mut dyn Frames,
     /// Bytes of payloads that stand in the recipe.
@@ -28,23 +31,40 @@ impl<'a> Payloads<'a> {
         Self { frames, inline_bytes: 0 }
     }
 
+    /// Places a payload as it is: it is compressed already.
     fn place(&mut self, payload: &Bytes) -> Result<Node, WriteError> {
         if payload.len() <= INLINE_LEN_BYTES_MAX {
             self.inline_bytes += payload.len() as u64;
             return Ok(Node::Bytes(payload.to_vec()));
         }
-        let pieces = payload.chunks(limits::CHUNK_LEN_BYTES_MAX as usize);
-        let parts = pieces.map(|piece| {
-            let piece = payload.slice_ref(piece);
-            let chunk = ChunkId::of(&piece);
+        self.concat(payload, |piece| {
             let len_bytes = u32::try_from(piece.len()).expect("a piece is no longer than a chunk");
-            let head = FrameHead {
-                encoding: Encoding::Raw,
-                len_bytes,
-                stored_len_bytes: len_bytes,
-                chunk,
-            };
-            let (pack, offset) = self.frames.append(&head, piece)?;
+            let (encoding, chunk) = (Encoding::Raw, ChunkId::of(&piece));
+            (FrameHead { encoding, len_bytes, stored_len_bytes: len_bytes, chunk }, piece)
+        })
+    }
+
+    /// Places a stream that no codec made shorter, each piece compressed where that helps.
+    fn place_plain(&mut self, stream: &Bytes) -> Result<Node, WriteError> {
+        if stream.len() <= INLINE_LEN_BYTES_MAX {
+            return self.place(stream);
+        }
+        self.concat(stream, |piece| {
+            let (head, stored) = encode::encode(ChunkId::of(&piece), &piece);
+            (head, stored.into())
+        })
+    }
+
+    fn concat(
+        &mut self,
+        bytes: &Bytes,
+        frame: impl Fn(Bytes) -> (FrameHead, Bytes),
+    ) -> Result<Node, WriteError> {
+        let pieces = bytes.chunks(limits::CHUNK_LEN_BYTES_MAX as usize);
+        let parts = pieces.map(|piece| {
+            let (head, stored) = frame(bytes.slice_ref(piece));
+            let (pack, offset) = self.frames.append(&head, stored)?;
+            let FrameHead { chunk, len_bytes, .. } = head;
             Ok(Part { chunk, len_bytes, place: Place::Pack { pack, offset } })
         });
         Ok(Node::Concat(parts.collect::<Result<_, WriteError>>()?))
@@ -53,6 +73,7 @@ impl<'a> Payloads<'a> {
 
 /// One recipe as it grows.
 pub struct Assembler<'a> {
+    tools: &'a Tools<'a>,
     prepared: &'a Prepared,
     carried: &'a BTreeMap<usize, Carried>,
     nodes: Vec<Node>,
@@ -61,8 +82,13 @@ pub struct Assembler<'a> {
 }
 
 impl<'a> Assembler<'a> {
-    pub const fn new(prepared: &'a Prepared, carried: &'a BTreeMap<usize, Carried>) -> Self {
-        Self { prepared, carried, nodes: vec![], blobs: BTreeMap::new(), leaves: BTreeMap::new() }
+    pub fn new(
+        tools: &'a Tools<'a>,
+        prepared: &'a Prepared,
+        carried: &'a BTreeMap<usize, Carried>,
+    ) -> Self {
+        let (blobs, leaves) = (BTreeMap::new(), BTreeMap::new());
+        Self { tools, prepared, carried, nodes: vec![], blobs, leaves }
     }
 
     /// The recipe, with its payloads placed.
@@ -75,7 +101,7 @@ impl<'a> Assembler<'a> {
         for target in &prepared.targets {
             let own = LeafRef { blob: prepared.blob.id, view: target.view };
             let carried = &self.carried[&target.entry];
-            let node = self.stream(carried, target.len_bytes, payloads)?;
+            let node = self.stream(target, carried, payloads)?;
             self.leaves.insert(own, node);
         }
         if !prepared.is_leaf {
@@ -87,14 +113,16 @@ impl<'a> Assembler<'a> {
     /// The node of one stream.
     fn stream(
         &mut self,
+        target: &Target,
         carried: &Carried,
-        len_bytes: u64,
         payloads: &mut Payloads<'_>,
     ) -> Result<u32, DeltaError> {
+        let len_bytes = target.len_bytes;
         match carried {
             Carried::Same(base) => Ok(self.base(*base)),
-            Carried::Raw(payload) => {
-                let node = payloads.place(&payload.bytes()?)?;
+            Carried::Raw { .. } => {
+                let bytes = self.tools.stream(self.prepared, target)?;
+                let node = payloads.place_plain(&bytes)?;
                 Ok(self.push(node))
             }
             Carried::Coded { codec, bases, payload } => {
@@ -168,11 +196,11 @@ impl<'a> Assembler<'a> {
 
 /// The payload bytes of a recipe before they have their places, by chunk.
 #[derive(Debug, Default)]
-pub struct Held(pub BTreeMap<ChunkId, Bytes>);
+pub struct Held(pub BTreeMap<ChunkId, (FrameHead, Bytes)>);
 
 impl Frames for Held {
     fn append(&mut self, head: &FrameHead, stored: Bytes) -> Result<(u32, u64), WriteError> {
-        self.0.entry(head.chunk).or_insert(stored);
+        self.0.entry(head.chunk).or_insert((*head, stored));
         Ok((1, 0))
     }
 }

@@ -1,6 +1,6 @@
 //! Opens blobs and lists their streams: what the inside has, then what has to travel.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use gapferry_common::peel::{
@@ -38,6 +38,8 @@ pub struct Prepared {
     pub sealed_streams: u64,
     /// Memory that resealing takes inside.
     pub reseal_memory_bytes: u64,
+    /// Coded streams that do not stand open in the pool, and how they stand.
+    pub closed: BTreeMap<u32, Fate>,
     /// What stayed closed and why, for people.
     pub notes: Vec<&'static str>,
     /// Why it travels raw whatever its streams cost: none of them is encoded then.
@@ -53,15 +55,12 @@ pub struct Target {
     pub len_bytes: u64,
     /// Whether it is the whole blob.
     pub is_blob: bool,
-    /// The pool's bytes, where closed streams make it another than the blob's view.
-    pub pool: Option<Bytes>,
 }
 
 /// A new blob before its streams have a place in the catalogue.
 struct Listed {
     prepared: Prepared,
     facts: Vec<LeafFacts>,
-    pool: Option<Bytes>,
     husk: Vec<u8>,
     /// For the index: the blob as a base.
     as_base: Vec<u8>,
@@ -82,8 +81,7 @@ pub fn all(
         return Ok((vec![], catalogue));
     }
     let mut listed = list(engine, plan, each)?;
-    let wanted: HashSet<u64> =
-        listed.iter().flat_map(|one| &one.facts).flat_map(|f| &f.features).copied().collect();
+    let wanted = wanted_features(&mut listed);
     for (blob, facts) in held(engine, plan, &wanted)? {
         add(&mut catalogue, blob, facts, plan, |_| true);
     }
@@ -93,15 +91,15 @@ pub fn all(
         std::cmp::Reverse(largest.unwrap_or(0))
     });
     let place = |listed: Listed| {
-        let Listed { mut prepared, facts, pool, .. } = listed;
-        let is_base = |view| view != View::Pool || pool.is_none();
+        let Listed { mut prepared, facts, .. } = listed;
+        // A pool with closed streams is no view of the blob.
+        let is_base = |view| view != View::Pool || prepared.closed.is_empty();
         let places = add(&mut catalogue, prepared.blob.id, facts.clone(), plan, is_base);
         let targets = facts.iter().zip(places).map(|(facts, entry)| Target {
             entry,
             view: facts.view,
             len_bytes: facts.len_bytes,
             is_blob: prepared.is_leaf,
-            pool: pool.clone().filter(|_| facts.view == View::Pool),
         });
         prepared.targets = targets.collect();
         prepared
@@ -169,6 +167,25 @@ fn held(
     Ok(known)
 }
 
+/// Most features of all new streams together: some 80 bytes each.
+const FEATURES_MAX: usize = 4 << 20;
+
+/// The features of the new streams; where there are too many, every stream loses the same part of
+/// its own: the larger ones, which are as good as drawn by lot.
+fn wanted_features(listed: &mut [Listed]) -> HashSet<u64> {
+    let count = |listed: &[Listed]| {
+        listed.iter().flat_map(|one| &one.facts).map(|facts| facts.features.len()).sum::<usize>()
+    };
+    let mut limit = u64::MAX;
+    while FEATURES_MAX < count(listed) {
+        limit /= 2;
+        for facts in listed.iter_mut().flat_map(|one| &mut one.facts) {
+            facts.features.retain(|feature| *feature < limit);
+        }
+    }
+    listed.iter().flat_map(|one| &one.facts).flat_map(|facts| &facts.features).copied().collect()
+}
+
 fn restricted(mut facts: Vec<LeafFacts>, wanted: &HashSet<u64>) -> Vec<LeafFacts> {
     for one in &mut facts {
         one.features.retain(|feature| wanted.contains(feature));
@@ -184,7 +201,7 @@ fn list(engine: &Engine<'_>, plan: &Plan, each: Each<'_>) -> Result<Vec<Listed>,
         let husks: Vec<_> =
             batch.iter().map(|blob| engine.index.husk(blob.id)).collect::<Result<_, _>>()?;
         let tools = &engine.tools;
-        let listed: Vec<Listed> = batch
+        let mut listed: Vec<Listed> = batch
             .par_iter()
             .zip(&husks)
             .with_max_len(1)
@@ -195,12 +212,13 @@ fn list(engine: &Engine<'_>, plan: &Plan, each: Each<'_>) -> Result<Vec<Listed>,
                 Ok(listed)
             })
             .collect::<Result<_, DeltaError>>()?;
-        for (listed, husk) in listed.iter().zip(husks) {
+        for (listed, husk) in listed.iter_mut().zip(husks) {
             let id = listed.prepared.blob.id;
+            let [found, as_base] = [&mut listed.husk, &mut listed.as_base].map(std::mem::take);
             if husk.is_none() {
-                engine.index.record_husk(id, &listed.husk)?;
+                engine.index.record_husk(id, &found)?;
             }
-            engine.index.record_leaves(id, &listed.as_base)?;
+            engine.index.record_leaves(id, &as_base)?;
         }
         all.extend(listed);
     }
@@ -217,7 +235,8 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
     }
     let scratch = tools.opened.scratch();
     let husk = husk.and_then(|bytes| Husk::decode(bytes, &opened));
-    let husk = husk.unwrap_or_else(|| identify::identify(&opened, &identify::Abilities::own()));
+    let own = identify::Abilities::own();
+    let husk = husk.unwrap_or_else(|| identify::identify(&opened, &own, &tools.budget));
     let encoded = husk.encode();
     let husk = husk.restricted(&opened, &tools.abilities);
     let pooled = pool::with_fates(&opened, |stream| husk.fate(stream), scratch)?;
@@ -226,7 +245,9 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
     let reseal_memory_bytes = husk.memory_bytes(&opened);
     let is_leaf = matches!(pooled.leaves[..], [view] if is_whole(&opened, view));
     let facts = facts(&opened, &pooled, &as_base, is_leaf, tools)?;
-    let is_open = husk.streams.iter().flatten().all(|found| found.fate == Fate::Open);
+    let numbers = (0..).zip(&husk.streams);
+    let fates = numbers.filter_map(|(number, found)| Some((number, found.as_ref()?.fate)));
+    let closed = fates.filter(|(_, fate)| *fate != Fate::Open).collect();
     let prepared = Prepared {
         blob,
         targets: vec![],
@@ -235,12 +256,12 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
         encoders,
         corrections: corrections.into(),
         sealed_streams: husk.sealed_streams(),
+        closed,
         reseal_memory_bytes,
         notes: opened.anatomy().notes.iter().map(|note| note.what).collect(),
         raw: tools.raw_from_the_start(blob.id, reseal_memory_bytes),
     };
-    let pool = (!is_open).then_some(pooled.pool);
-    Ok(Listed { prepared, facts, pool, husk: encoded, as_base: leaves::encode(&as_base) })
+    Ok(Listed { prepared, facts, husk: encoded, as_base: leaves::encode(&as_base) })
 }
 
 /// Whether a leaf is the blob itself.

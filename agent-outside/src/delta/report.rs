@@ -80,7 +80,7 @@ impl BlobReport {
             let (codec, bases): (&str, &[Base]) = match carried {
                 Carried::Same(base) => ("same", std::slice::from_ref(base)),
                 Carried::Coded { codec, bases, .. } => (codec.id(), bases),
-                Carried::Raw(_) => ("raw", &[]),
+                Carried::Raw { .. } => ("raw", &[]),
             };
             Some(StreamReport {
                 name: if target.view == View::Pool {

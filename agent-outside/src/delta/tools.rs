@@ -12,7 +12,12 @@ use bytes::Bytes;
 use gapferry_common::{
     budget::Budget,
     patch::Effort,
-    peel::{PeelError, bases::OpenedBlobs, identify::Abilities},
+    peel::{
+        PeelError,
+        bases::OpenedBlobs,
+        identify::Abilities,
+        pool::{self, Fate},
+    },
     store::Store,
 };
 use gapferry_proto::{
@@ -57,18 +62,28 @@ impl Tools<'_> {
         if prepared.raw.is_some() {
             return Ok(published_bytes);
         }
-        let streams = prepared.targets.iter().map(|target| self.estimate_one(target, catalogue));
+        let one = |target| {
+            let estimate = || self.estimate_one(prepared, target, catalogue);
+            self.opened.with_room(DeltaError::is_scratch_full, estimate)
+        };
+        let streams = prepared.targets.iter().map(one);
         let streams: u64 = streams.sum::<Result<_, DeltaError>>()?;
         Ok((streams + prepared.corrections.len() as u64).min(published_bytes))
     }
 
-    fn estimate_one(&self, target: &Target, catalogue: &Catalogue) -> Result<u64, DeltaError> {
+    fn estimate_one(
+        &self,
+        prepared: &Prepared,
+        target: &Target,
+        catalogue: &Catalogue,
+    ) -> Result<u64, DeltaError> {
         if catalogue.same(target.entry).is_some() {
             return Ok(0);
         }
-        let runner = self.runner(target, catalogue)?.0;
+        let runner = self.runner(prepared, target, catalogue)?.0;
         match self.encodings.get(self.key(&runner)) {
-            Some(found) => Ok(found.payload.len_bytes()),
+            Some(Some(found)) => Ok(found.payload.len_bytes()),
+            Some(None) => Ok(target.len_bytes),
             None => Ok(race::estimate(&runner, &self.budget)),
         }
     }
@@ -101,7 +116,7 @@ impl Tools<'_> {
             .par_iter()
             .with_max_len(1)
             .map(|(target, prepared, left)| {
-                let race = || self.race_one(target, catalogue);
+                let race = || self.race_one(prepared, target, catalogue);
                 let carried = self.opened.with_room(DeltaError::is_scratch_full, race)?;
                 if left.fetch_sub(1, Ordering::Relaxed) == 1 {
                     each(Stage::Encode, &prepared.blob);
@@ -111,20 +126,24 @@ impl Tools<'_> {
             .collect()
     }
 
-    fn race_one(&self, target: &Target, catalogue: &Catalogue) -> Result<Carried, DeltaError> {
+    fn race_one(
+        &self,
+        prepared: &Prepared,
+        target: &Target,
+        catalogue: &Catalogue,
+    ) -> Result<Carried, DeltaError> {
         if let Some(same) = catalogue.same(target.entry) {
             let same = catalogue.entry(same);
             let base = Base { leaf: same.leaf, len_bytes: same.facts.len_bytes };
             return Ok(Carried::Same(base));
         }
-        let (runner, leaves) = self.runner(target, catalogue)?;
+        let (runner, leaves) = self.runner(prepared, target, catalogue)?;
         let key = self.key(&runner);
         let encoding = match self.encodings.get(key) {
             Some(found) => found,
             None => {
                 let scratch = self.opened.scratch();
                 let raced = race::run(&runner, self.effort, &self.budget, scratch)?;
-                // Raw too: its bytes would keep a whole scratch file until the end.
                 self.encodings.put(key, raced)
             }
         };
@@ -134,6 +153,7 @@ impl Tools<'_> {
     /// A stream with its bytes and those of its candidates; where each candidate is.
     fn runner(
         &self,
+        prepared: &Prepared,
         target: &Target,
         catalogue: &Catalogue,
     ) -> Result<(Runner, Vec<Base>), DeltaError> {
@@ -147,21 +167,37 @@ impl Tools<'_> {
             if leaf != base.leaf && leaf.blob == entry.leaf.blob {
                 continue; // another view of the blob that is being made
             }
+            if leaves.iter().any(|known: &Base| known.leaf == leaf) {
+                continue; // two leaves of one puffed stream are it twice
+            }
             let Some(bytes) = self.bytes(leaf)? else { continue };
             let is_as_listed = leaf == base.leaf;
             let hash = if is_as_listed { base.facts.hash } else { ChunkId::of(&bytes) };
             leaves.push(Base { leaf, len_bytes: bytes.len() as u64 });
             contenders.push(Contender { hash, kinship: candidate.kinship, bytes });
         }
-        let bytes = self.bytes(entry.leaf)?.unwrap_or_default();
+        let bytes = self.stream(prepared, target)?;
         let (hash, is_executable) = (entry.facts.hash, entry.facts.is_executable);
-        // The pool of a blob with closed streams is no view of it.
-        let bytes = target.pool.clone().unwrap_or(bytes);
         let (is_blob, codecs) = (target.is_blob, self.codecs());
         Ok((Runner { hash, bytes, is_executable, contenders, is_blob, codecs }, leaves))
     }
 
-    /// The bytes of a stream; none when there is no such view, as of a puffed xz stream, or when
+    /// The bytes of a stream of a new blob.
+    ///
+    /// # Errors
+    ///
+    /// [`DeltaError`].
+    pub(super) fn stream(&self, prepared: &Prepared, target: &Target) -> Result<Bytes, DeltaError> {
+        let opened = self.opened.get(self.store, prepared.blob.id, &self.budget)?;
+        let scratch = self.opened.scratch();
+        if target.view == View::Pool && !prepared.closed.is_empty() {
+            let fate = |stream| prepared.closed.get(&stream).copied().unwrap_or(Fate::Open);
+            return Ok(pool::with_fates(&opened, fate, scratch)?.pool);
+        }
+        Ok(opened.view(target.view, scratch)?)
+    }
+
+    /// The bytes of a stream that may be a base; none when there is no such view, as of a puffed xz stream, or when
     /// the blob rotted here.
     fn bytes(&self, leaf: LeafRef) -> Result<Option<Bytes>, DeltaError> {
         let opened = self.opened.get(self.store, leaf.blob, &self.budget)?;
@@ -203,7 +239,7 @@ impl Tools<'_> {
     fn key(&self, runner: &Runner) -> ChunkId {
         let mut hasher = blake3::Hasher::new();
         let Runner { codecs, is_blob, .. } = runner;
-        hasher.update(format!("race-2 {:?} {codecs:?} {is_blob}", self.effort).as_bytes());
+        hasher.update(format!("race-3 {:?} {codecs:?} {is_blob}", self.effort).as_bytes());
         hasher.update(runner.hash.as_bytes());
         for contender in &runner.contenders {
             hasher.update(format!("{:?}", contender.kinship).as_bytes());
@@ -227,11 +263,11 @@ fn base_for(target: View, base: LeafRef, stream: u32) -> Option<LeafRef> {
     }
 }
 
-fn carried(encoding: Encoding, runner: &Runner, leaves: &[Base]) -> Carried {
+fn carried(found: Option<Encoding>, runner: &Runner, leaves: &[Base]) -> Carried {
     let place = |hash: &ChunkId| runner.contenders.iter().position(|c| c.hash == *hash);
-    let bases = encoding.bases.iter().map(|hash| place(hash).map(|place| leaves[place]));
-    match (encoding.codec, bases.collect::<Option<Vec<_>>>()) {
-        (Some(codec), Some(bases)) => Carried::Coded { codec, bases, payload: encoding.payload },
-        _ => Carried::Raw(encoding.payload),
-    }
+    let coded = |Encoding { codec, bases, payload }: Encoding| {
+        let bases = bases.iter().map(|hash| place(hash).map(|place| leaves[place]));
+        Some(Carried::Coded { codec, bases: bases.collect::<Option<_>>()?, payload })
+    };
+    found.and_then(coded).unwrap_or(Carried::Raw { len_bytes: runner.bytes.len() as u64 })
 }
