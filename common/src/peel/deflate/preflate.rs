@@ -2,8 +2,9 @@
 //!
 //! In: a whole deflate stream and its plain bytes, or plain bytes and corrections. Out:
 //! corrections, or the stream. The corrections are bound to this version of preflate: they travel,
-//! and are never archived. Works in memory, and on whole streams only: preflate guesses its
-//! parameters from the first piece, and later pieces may not fit them.
+//! and are never archived. Works in memory, and on whole streams only: preflate offers to work in
+//! pieces, guesses its parameters from the first, and fails on later ones, of zlib's own streams
+//! too.
 //!
 //! Corrections that do not belong to the plain bytes can send preflate 0.7.6 into making blocks
 //! without end, in memory, and it offers no way to stop it. So corrections carry a CRC-32 of both,
@@ -31,15 +32,21 @@ use super::{ReplayError, puff};
 /// The name in recipes; the version is that of the dependency.
 pub(super) const ID: &str = "preflate-0.7.6";
 
-/// Longest plain stream, in bytes. preflate needs about twice the plain bytes beside the tokens,
-/// so this is some 200 MiB for ordinary streams, and 10 to 30 seconds at 2 to 7 MB/s.
-const PLAIN_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest plain stream, in bytes: what [`memory_bytes`] says of it is what a site allows. A
+/// program of 74 MB takes 190 MB outside and 200 MB inside, at 25 to 35 MB/s. Archives of programs
+/// by `tar -z` are as long.
+const PLAIN_LEN_BYTES_MAX: usize = 120 << 20;
 
 /// Blocks that a stream may have however short it is.
 const BLOCKS_FREE: usize = 64;
 
 /// Plain bytes that a block has on average at least: encoders make blocks of some ten thousand.
 const BLOCK_PLAIN_LEN_BYTES_MIN: usize = 1024;
+
+/// Literals and copies that a stream may have however short it is. Beyond, it has at most one for
+/// each second plain byte: preflate takes four bytes for each, which is what [`memory_bytes`] has
+/// beside the plain bytes and the stream.
+const SYMBOLS_FREE: usize = 1 << 20;
 
 /// Corrections pay only while they are at most this part of the stream.
 const CORRECTIONS_DIVISOR: usize = 8;
@@ -55,9 +62,10 @@ pub const fn memory_bytes(plain_len_bytes: u64) -> u64 {
 /// longer one that [`recreate`] takes.
 pub(super) fn corrections(plain: &[u8], deflated: &[u8]) -> Option<Vec<u8>> {
     let blocks_max = BLOCKS_FREE + plain.len() / BLOCK_PLAIN_LEN_BYTES_MIN;
+    let symbols_max = SYMBOLS_FREE + plain.len() / 2;
     if plain.is_empty()
         || plain.len() > PLAIN_LEN_BYTES_MAX
-        || !puff::has_few_blocks(deflated, blocks_max)
+        || !puff::has_at_most(deflated, blocks_max, symbols_max)
     {
         return None;
     }

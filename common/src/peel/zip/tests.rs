@@ -1,5 +1,4 @@
 use std::io::{Cursor, Write as _};
-use std::time::{Duration, Instant};
 
 use ::zip::ZipWriter;
 use ::zip::write::SimpleFileOptions;
@@ -355,21 +354,18 @@ fn fields_that_disagree_with_the_facts_come_back_all_the_same() {
 }
 
 #[test]
-fn twenty_thousand_entries_in_reverse_order_take_no_time() {
+fn as_many_entries_as_a_zip_may_have_in_reverse_order_take_no_square_of_their_number() {
     let mut locals = Vec::new();
     let mut records = Vec::new();
-    for index in 0..20_000 {
+    for index in 0..65_000 {
         let name: &'static str = format!("package/module_{index}.py").leak();
         records.push(part(name, "content").central(locals.len()));
         locals.extend(part(name, "content").local());
     }
     records.reverse();
     let (mut text, cuts, facts) = skeleton(&with_directory(&locals, &records));
-    assert_eq!(cuts.len(), 20_000);
-    let started = Instant::now();
+    assert_eq!(cuts.len(), 65_000);
     assert!(blank(&mut text, &cuts, &facts));
-    // Measured: some 15 ms; ten times as much is still linear.
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -123,9 +123,10 @@ pub struct Measured {
     pub deflated_len: usize,
 }
 
-/// Whether the stream is valid and has at most `blocks_max` blocks. Memory is constant.
-pub fn has_few_blocks(deflated: &[u8], blocks_max: usize) -> bool {
-    walk::walk(deflated, &mut walk::Blocks { left: blocks_max }).is_ok()
+/// Whether the stream is valid and has at most so many blocks, and so many literals and copies.
+/// Memory is constant.
+pub fn has_at_most(deflated: &[u8], blocks: usize, symbols: usize) -> bool {
+    walk::walk(deflated, &mut walk::Most { blocks, symbols }).is_ok()
 }
 
 /// Puffs the deflate stream at the start of `deflated`, whose plain bytes are `plain`; what follows

@@ -24,14 +24,15 @@ pub(super) trait Decisions {
     fn end(&mut self, padding: u8) -> Result<(), PuffError>;
 }
 
-/// Counts blocks and fails beyond `left` of them.
-pub(super) struct Blocks {
-    pub(super) left: usize,
+/// Counts blocks, literals and copies, and fails beyond so many.
+pub(super) struct Most {
+    pub(super) blocks: usize,
+    pub(super) symbols: usize,
 }
 
-impl Decisions for Blocks {
+impl Decisions for Most {
     fn block(&mut self, _: u8, _: &[u8]) -> Result<(), PuffError> {
-        self.left = self.left.checked_sub(1).ok_or(PuffError::TooLong)?;
+        self.blocks = self.blocks.checked_sub(1).ok_or(PuffError::TooLong)?;
         Ok(())
     }
 
@@ -40,11 +41,12 @@ impl Decisions for Blocks {
     }
 
     fn literal(&mut self, _: u8) -> Result<(), PuffError> {
+        self.symbols = self.symbols.checked_sub(1).ok_or(PuffError::TooLong)?;
         Ok(())
     }
 
     fn copy(&mut self, _: u16, _: u16) -> Result<(), PuffError> {
-        Ok(())
+        self.literal(0)
     }
 
     fn end_of_block(&mut self) -> Result<(), PuffError> {
