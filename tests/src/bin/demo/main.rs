@@ -65,9 +65,11 @@ fn cross(args: &Args, folder: &Path) -> anyhow::Result<Vec<Row>> {
     meet(&outside, &inside)?;
     let supply = Supply::choose(args.offline, &upstream, folder);
     let mut crossing = Crossing { upstream, outside, inside, supply };
-    (1..=args.rounds)
+    let rows = (1..=args.rounds)
         .map(|number| crossing.carry(number).with_context(|| format!("round {number} failed")))
-        .collect()
+        .collect::<anyhow::Result<_>>()?;
+    show::census(&crossing.outside.agent)?;
+    Ok(rows)
 }
 
 /// Both agents get their keys and learn to trust each other.

@@ -38,6 +38,20 @@ pub fn try_step(agent: &Agent, args: &[&str]) -> anyhow::Result<(Outcome, String
     Ok((outcome, line))
 }
 
+/// Which encoders gave the compressed streams of all that was carried, in the agent's own words.
+pub fn census(agent: &Agent) -> anyhow::Result<()> {
+    say(
+        "How the inside makes what upstream compressed: the same encoder once more, or corrections.",
+    );
+    println!("\n$ gapferry-outside store census");
+    let finished = process::run(&mut agent.command(&["store", "census"]));
+    if finished.exit_code != 0 {
+        bail!("store census ended with exit code {}", finished.exit_code);
+    }
+    println!("{}", finished.stdout);
+    Ok(())
+}
+
 /// What can be tried with the homes that `--keep` left.
 pub fn what_next(folder: &Path) {
     let dir = folder.display();

@@ -45,7 +45,8 @@ pub fn casync(parts: &Parts, scratch: &Path) -> anyhow::Result<Figure> {
     }
     let bytes = folder_len_bytes(&store) - before + folder_len_bytes(&indexes);
     for (at, (_, new)) in parts.iter().enumerate() {
-        let result = scratch.join("result");
+        // casync does not shorten a file that is there.
+        let result = scratch.join(format!("result-{at}"));
         let index = format!("indexes/{at}.caibx");
         apply = apply.and(run(&mut casync("extract", &index, &result))?.cost);
         ensure!(fs::read(&result)? == fs::read(new)?, "casync did not bring the new file back");
