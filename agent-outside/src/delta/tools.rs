@@ -239,7 +239,7 @@ impl Tools<'_> {
     fn key(&self, runner: &Runner) -> ChunkId {
         let mut hasher = blake3::Hasher::new();
         let Runner { codecs, is_blob, .. } = runner;
-        hasher.update(format!("race-3 {:?} {codecs:?} {is_blob}", self.effort).as_bytes());
+        hasher.update(format!("race-4 {:?} {codecs:?} {is_blob}", self.effort).as_bytes());
         hasher.update(runner.hash.as_bytes());
         for contender in &runner.contenders {
             hasher.update(format!("{:?}", contender.kinship).as_bytes());

@@ -33,18 +33,41 @@ use super::{ApplyError, DiffError, Effort, varint};
 /// Memory: as [`streams::diff`], and for each stream in turn 10.5 times its dictionary, which is
 /// at most 64 MiB; both never at once. Time doubles where [`Change::Heavy`] is tried as well.
 pub fn encode(base: &[u8], new: &[u8], effort: Effort) -> Result<Vec<u8>, DiffError> {
-    let light = encode_as(base, new, effort, Change::Light)?;
-    let try_heavy = match effort {
-        Effort::Fastest => false,
-        Effort::Balanced => light.len() > new.len() / HEAVY_FROM,
-        Effort::Smallest => true,
+    let first = if is_text(new) { Change::Text } else { Change::Light };
+    let mut best = encode_as(base, new, effort, first)?;
+    let others: &[Change] = match (effort, first) {
+        (Effort::Smallest, _) => &[Change::Light, Change::Heavy, Change::Text],
+        (Effort::Balanced, Change::Light) if new.len() / HEAVY_FROM < best.len() => {
+            &[Change::Heavy]
+        }
+        (Effort::Balanced | Effort::Fastest, _) => &[],
     };
-    if !try_heavy {
-        return Ok(light);
+    for &change in others.iter().filter(|change| **change != first) {
+        let other = encode_as(base, new, effort, change)?;
+        if other.len() < best.len() {
+            best = other;
+        }
     }
-    let heavy = encode_as(base, new, effort, Change::Heavy)?;
-    Ok(if heavy.len() < light.len() { heavy } else { light })
+    Ok(best)
 }
+
+/// Whether nine tenths of the bytes are printable, in samples from all over: texts with the headers
+/// of their archive among them.
+fn is_text(bytes: &[u8]) -> bool {
+    let step = (bytes.len() / SAMPLES).max(SAMPLE_LEN_BYTES);
+    let (mut printable, mut all) = (0, 0);
+    for from in (0..bytes.len()).step_by(step) {
+        let sample = &bytes[from..bytes.len().min(from + SAMPLE_LEN_BYTES)];
+        let is_printable = |byte: &&u8| matches!(**byte, b' '..=b'~' | b'\n' | b'\t' | b'\r');
+        printable += sample.iter().filter(is_printable).count();
+        all += sample.len();
+    }
+    all / 10 * 9 < printable
+}
+
+/// How many samples are looked at, and how long each is.
+const SAMPLES: usize = 256;
+const SAMPLE_LEN_BYTES: usize = 4096;
 
 /// A payload larger than this part of the new bytes is tried once more as [`Change::Heavy`]: on a
 /// patch hop of a Go program that saves 7 %.
@@ -346,6 +369,33 @@ mod tests {
             let (base, new) = (program(&mut numbers, 1000), program(&mut numbers, moved + 1000));
             assert_comes_back(&base, &new);
         }
+    }
+
+    #[test]
+    fn a_text_that_was_written_in_again_takes_less_than_as_a_program() {
+        let mut numbers = Numbers(7);
+        let words: Vec<String> = (0..400)
+            .map(|_| {
+                let len = 3 + numbers.below(6);
+                numbers.bytes(len).iter().map(|byte| char::from(b'a' + byte % 26)).collect()
+            })
+            .collect();
+        let mut line = || {
+            let line: Vec<&str> = (0..9).map(|_| &*words[numbers.below(400)]).collect();
+            line.join(" ") + "\n"
+        };
+        let lines: Vec<String> = (0..3000).map(|_| line()).collect();
+        let changed: Vec<String> = (0..)
+            .zip(&lines)
+            .map(|(n, old)| if n % 7 == 3 { line() } else { old.clone() })
+            .collect();
+        let (base, new) = (lines.concat().into_bytes(), changed.concat().into_bytes());
+        assert!(is_text(&new) && !is_text(&program(&mut Numbers(3), 64)));
+        assert_comes_back(&base, &new);
+        let as_program = encode_as(&base, &new, Effort::Balanced, Change::Heavy).unwrap();
+        let as_text = encode(&base, &new, Effort::Balanced).unwrap();
+        let most = as_program.len() / 100 * 98;
+        assert!(as_text.len() < most, "{} of {}", as_text.len(), as_program.len());
     }
 
     #[test]
