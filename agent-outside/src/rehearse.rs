@@ -101,7 +101,7 @@ fn one(
 fn gains_nothing(prepared: &Prepared, carried: &BTreeMap<usize, Carried>) -> bool {
     let payload = |entry| carried.get(entry).map_or(0, Carried::payload_len_bytes);
     let total: u64 = prepared.targets.iter().map(|target| payload(&target.entry)).sum();
-    let total = total + prepared.corrections.len() as u64;
+    let total = total + prepared.corrections_len_bytes();
     prepared.blob.len_bytes - prepared.blob.len_bytes / 64 <= total && 4096 < total
 }
 

@@ -111,8 +111,12 @@ fn cases() -> Vec<Case> {
         Case::new("suffix-lzma-1", Some(tool.clone()), changed(&tool)),
         Case::new("puff-1", Some(flushed(&plain)), flushed(&changed(&plain))),
     ];
+    let by_gnu = |plain: &[u8]| packed(&["gzip", "-n", "-6", "-c"], plain);
+    // Each member has corrections of its own, which are packed together.
+    let members = (10..30).map(|seed| by_gnu(&text(seed, 2_000)));
     let made = [
-        ("preflate-0.7.6", packed(&["gzip", "-n", "-6", "-c"], &plain)),
+        ("preflate-0.7.6", by_gnu(&plain)),
+        ("preflate-0.7.6", members.collect::<Option<Vec<_>>>().map(|members| members.concat())),
         ("pigz-1", packed(&["pigz", "-n", "-6", "-p", "2", "-c"], &plain)),
         ("go-flate-1", packed_by_go(&plain)),
     ];

@@ -168,12 +168,15 @@ impl<'a> Assembler<'a> {
 
     fn reseal(&mut self, payloads: &mut Payloads<'_>) -> Result<(), WriteError> {
         let prepared = self.prepared;
-        let corrections = if prepared.corrections.is_empty() {
-            None
-        } else {
-            // They are entropy-coded already.
-            let node = payloads.place(&prepared.corrections)?;
-            Some(self.push(node))
+        let corrections = match (&prepared.packed_corrections, prepared.corrections.len()) {
+            (_, 0) => None,
+            (Some(packed), len) => {
+                Some(self.coded(Codec::Xz, vec![], 0, packed, len as u64, payloads)?)
+            }
+            (None, _) => {
+                let node = payloads.place(&prepared.corrections)?;
+                Some(self.push(node))
+            }
         };
         let node = |view| self.leaves[&LeafRef { blob: prepared.blob.id, view }];
         let reseal = Reseal {

@@ -3,12 +3,18 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use gapferry_common::peel::{
-    Opened,
-    identify::{self, Husk},
-    pool::{self, Fate, Pooled},
+use gapferry_common::{
+    patch,
+    peel::{
+        Opened,
+        identify::{self, Husk},
+        pool::{self, Fate, Pooled},
+    },
 };
-use gapferry_proto::{BlobId, BlobRef, recipe::View};
+use gapferry_proto::{
+    BlobId, BlobRef,
+    recipe::{Codec, View},
+};
 use rayon::prelude::*;
 
 use super::{DeltaError, Each, Engine, Stage, Tools};
@@ -34,6 +40,9 @@ pub struct Prepared {
     pub is_leaf: bool,
     pub encoders: Vec<(String, u64)>,
     pub corrections: Bytes,
+    /// The corrections as an xz file, where that is shorter: those of many streams repeat
+    /// preflate's parameters.
+    pub packed_corrections: Option<Bytes>,
     /// Coded streams that no encoder gives again: they stay closed.
     pub sealed_streams: u64,
     /// Memory that resealing takes inside.
@@ -44,6 +53,13 @@ pub struct Prepared {
     pub notes: Vec<&'static str>,
     /// Why it travels raw whatever its streams cost: none of them is encoded then.
     pub raw: Option<Raw>,
+}
+
+impl Prepared {
+    /// Bytes that travel for the corrections.
+    pub fn corrections_len_bytes(&self) -> u64 {
+        self.packed_corrections.as_ref().unwrap_or(&self.corrections).len() as u64
+    }
 }
 
 /// One stream of a new blob.
@@ -254,6 +270,7 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
         leaves: pooled.leaves,
         is_leaf,
         encoders,
+        packed_corrections: packed(&corrections, tools),
         corrections: corrections.into(),
         sealed_streams: husk.sealed_streams(),
         closed,
@@ -262,6 +279,14 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
         raw: tools.raw_from_the_start(blob.id, reseal_memory_bytes),
     };
     Ok(Listed { prepared, facts, husk: encoded, as_base: leaves::encode(&as_base) })
+}
+
+fn packed(corrections: &[u8], tools: &Tools<'_>) -> Option<Bytes> {
+    if corrections.is_empty() || !tools.abilities.codecs.contains(Codec::Xz.id()) {
+        return None;
+    }
+    let packed = patch::encode(Codec::Xz, &[], corrections, tools.effort).ok()?;
+    (packed.len() < corrections.len()).then(|| packed.into())
 }
 
 /// Whether a leaf is the blob itself.

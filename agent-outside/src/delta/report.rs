@@ -19,6 +19,7 @@ pub struct BlobReport {
     /// The encoders that make its coded streams again, and how many streams each; the rung of
     /// the ladder that each stands on is its name. None when it travels in chunks.
     pub encoders: BTreeMap<String, u64>,
+    /// What travels of corrections.
     pub corrections_bytes: u64,
     /// The streams that travel: large leaves first, the pool last. None when it travels in chunks.
     pub streams: Vec<StreamReport>,
@@ -116,7 +117,7 @@ impl BlobReport {
             published_bytes: prepared.blob.len_bytes,
             carried_bytes,
             encoders,
-            corrections_bytes: prepared.corrections.len() as u64,
+            corrections_bytes: prepared.corrections_len_bytes(),
             streams: vec![],
             notes,
             raw: None,

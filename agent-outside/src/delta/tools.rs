@@ -68,7 +68,7 @@ impl Tools<'_> {
         };
         let streams = prepared.targets.iter().map(one);
         let streams: u64 = streams.sum::<Result<_, DeltaError>>()?;
-        Ok((streams + prepared.corrections.len() as u64).min(published_bytes))
+        Ok((streams + prepared.corrections_len_bytes()).min(published_bytes))
     }
 
     fn estimate_one(
