@@ -331,7 +331,7 @@ fn not_rebuilt(
 ) -> Option<NotRebuilt> {
     let suspects = |recipe: &Recipe, source: &RebuildError| {
         let mut suspects = source.suspects(recipe);
-        suspects.retain(|codec| !proven.contains(codec));
+        suspects.retain(|codec| source.names_its_codec() || !proven.contains(codec));
         suspects
     };
     let named = failures.iter().flat_map(|(recipe, source)| {

@@ -76,7 +76,8 @@ impl Basis {
 }
 
 /// How far back failures of codecs are looked at. One that fails now and then is one that another
-/// processor or library gives otherwise; it stays off, or every second export would be refused.
+/// processor or library gives otherwise: it stays off for as many inventories, or every second
+/// export would be refused.
 const FAILURES_LOOKED_AT: usize = 10;
 
 /// The codecs that an inventory says failed.
@@ -254,14 +255,15 @@ impl Ledger {
         Ok(self.newest_inventories(1)?.pop())
     }
 
-    /// At most so many inventories, the newest first.
+    /// At most so many inventories, the newest first; older ones that cannot be read are passed over.
     fn newest_inventories(&self, most: usize) -> Result<Vec<Inventory>, LedgerError> {
         let files = files_in(&self.folder.join("inventories"))?;
-        let parsed = files.into_iter().rev().take(most).map(|path| {
+        let mut parsed = files.into_iter().rev().take(most).map(|path| {
             let parsed = Inventory::parse(&read(&path)?);
             parsed.map_err(|source| LedgerError::Inventory { path, source })
         });
-        parsed.collect()
+        let newest = parsed.next().transpose()?;
+        Ok(newest.into_iter().chain(parsed.flatten()).collect())
     }
 
     /// Keeps a verified inventory, and drops the sealed packs of the exports that it confirms.

@@ -73,7 +73,7 @@ pub fn run(
     let (mut best, mut best_len) = (None, len);
     for codec in codecs {
         let needs_base = codec != Codec::Xz;
-        let base: &[u8] = if needs_base { &joined } else { &[] };
+        let base: &[u8] = if needs_base && !bases.is_empty() { &joined } else { &[] };
         let memory_bytes = patch::encode_memory_bytes(codec, base.len() as u64, len, effort);
         let _share = budget.take(memory_bytes);
         let Ok(payload) = patch::encode(codec, base, &runner.bytes, effort) else { continue };
@@ -292,6 +292,23 @@ mod tests {
         let (old, new) = (contender(text(1, 5000)), text(2, 5000));
         let found = raced(&runner(new, vec![old], &[Codec::Xz])).unwrap();
         assert_eq!((found.codec, found.bases), (Codec::Xz, vec![]));
+    }
+
+    #[test]
+    fn a_stream_without_a_base_is_encoded_without_one() {
+        // Together they are longer than a window, so that zstd cannot take the base.
+        let old = contender(vec![b'a'; 200 << 20]);
+        let new = [&text(1, 100)[..], &vec![b'b'; 60 << 20]].concat();
+        let runner = runner(new, vec![old], &[Codec::ZstdPrefix]);
+        let temp = tempfile::tempdir().unwrap();
+        let folder = camino::Utf8Path::from_path(temp.path()).unwrap();
+        let scratch = Scratch::new(folder, 1 << 30).unwrap();
+        let found = run(&runner, Effort::Fastest, &BUDGET, &scratch).unwrap().unwrap();
+        assert_eq!((found.codec, found.bases), (Codec::ZstdPrefix, vec![]));
+        let mut out = vec![];
+        let (payload, len_bytes) = (found.payload.bytes().unwrap(), runner.bytes.len() as u64);
+        prefix::decode(&[], &payload, len_bytes, 1 << 30, &mut out).unwrap();
+        assert!(out == runner.bytes);
     }
 
     #[test]

@@ -66,9 +66,18 @@ impl RebuildError {
         }
     }
 
+    /// Whether the one suspect refused the work itself; else all that took part are suspects.
+    pub const fn names_its_codec(&self) -> bool {
+        matches!(self, Self::Codec { .. } | Self::Reseal(ResealError::Encode { .. }))
+    }
+
     /// Whether the scratch space was used up, which others at work may have done.
     pub fn is_scratch_full(&self) -> bool {
-        matches!(self, Self::Scratch(error) if scratch::is_full(error))
+        match self {
+            Self::Scratch(error) => scratch::is_full(error),
+            Self::Durable(error) => error.source.kind() == io::ErrorKind::OutOfMemory,
+            _ => false,
+        }
     }
 
     /// Whether this machine is at fault and not the export.
@@ -78,7 +87,8 @@ impl RebuildError {
     pub fn is_fault(&self) -> bool {
         match self {
             Self::Scratch(error) => !scratch::is_limit(error),
-            Self::Durable(_) => true,
+            // A base that cannot be mapped any more: the same.
+            Self::Durable(error) => error.source.kind() != io::ErrorKind::OutOfMemory,
             // The disk's doing too: age reads the head of a pack itself.
             Self::Pack(ReadError::Open(_, age::DecryptError::Io(error))) => {
                 error.raw_os_error().is_some()

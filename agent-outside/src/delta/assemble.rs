@@ -31,7 +31,7 @@ impl<'a> Payloads<'a> {
         Self { frames, inline_bytes: 0 }
     }
 
-    /// Places a payload as it is: it is compressed already.
+    /// Places a payload as it is.
     fn place(&mut self, payload: &Bytes) -> Result<Node, WriteError> {
         if payload.len() <= INLINE_LEN_BYTES_MAX {
             self.inline_bytes += payload.len() as u64;
@@ -51,7 +51,8 @@ impl<'a> Payloads<'a> {
         }
         self.concat(stream, |piece| {
             let (head, stored) = encode::encode(ChunkId::of(&piece), &piece);
-            (head, stored.into())
+            let is_shorter = head.encoding != Encoding::Raw;
+            (head, if is_shorter { stored.into() } else { piece })
         })
     }
 
@@ -121,7 +122,8 @@ impl<'a> Assembler<'a> {
         match carried {
             Carried::Same(base) => Ok(self.base(*base)),
             Carried::Raw { .. } => {
-                let bytes = self.tools.stream(self.prepared, target)?;
+                let read = || self.tools.stream(self.prepared, target);
+                let bytes = self.tools.opened.with_room(DeltaError::is_scratch_full, read)?;
                 let node = payloads.place_plain(&bytes)?;
                 Ok(self.push(node))
             }

@@ -285,6 +285,9 @@ fn packed(corrections: &[u8], tools: &Tools<'_>) -> Option<Bytes> {
     if corrections.is_empty() || !tools.abilities.codecs.contains(Codec::Xz.id()) {
         return None;
     }
+    let len_bytes = corrections.len() as u64;
+    let memory_bytes = patch::encode_memory_bytes(Codec::Xz, 0, len_bytes, tools.effort);
+    let _share = tools.budget.take(memory_bytes);
     let packed = patch::encode(Codec::Xz, &[], corrections, tools.effort).ok()?;
     (packed.len() < corrections.len()).then(|| packed.into())
 }

@@ -13,9 +13,6 @@ use crate::{
 /// Memory that unpacking xz may take when a blob is opened: 128 MiB, as `xz -9` needs 65.
 const XZ_MEMORY_BYTES: u64 = 128 << 20;
 
-/// What unpacking xz takes beside the dictionary.
-const XZ_BUFFERS_BYTES: u64 = 1 << 20;
-
 /// A coded stream that was decoded.
 pub(super) struct Unsealed {
     pub plain: Bytes,
@@ -38,8 +35,8 @@ impl Opener<'_> {
         let decoded = match found.coding {
             Coding::Deflate => decoded_deflate(coded, most, &mut to),
             Coding::Xz => {
-                let dictionary = xz::dictionary_len_bytes(coded).unwrap_or(XZ_MEMORY_BYTES);
-                let _share = self.budget.take((dictionary + XZ_BUFFERS_BYTES).min(XZ_MEMORY_BYTES));
+                // Any block may have a larger dictionary than the first.
+                let _share = self.budget.take(XZ_MEMORY_BYTES);
                 decoded_xz(coded, most, &mut to)
             }
             Coding::Identity => unreachable!("identity is not decoded"),

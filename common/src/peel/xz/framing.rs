@@ -81,13 +81,6 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The dictionary that the header of the first block names, in bytes.
-pub(super) fn dictionary_len_bytes(xz: &[u8]) -> Option<u64> {
-    let body = xz.get(STREAM_HEADER_LEN_BYTES..)?;
-    let header_len = (usize::from(*body.first()?) + 1) * 4; // section 3.1.1
-    Some(block_header(body.get(1..header_len.checked_sub(4)?)?)?.0)
-}
-
 impl FirstBlock {
     fn framing(&self, plain_len: usize) -> Option<Framing> {
         let plain_len = u64::try_from(plain_len).ok()?;

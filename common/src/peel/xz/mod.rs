@@ -270,11 +270,6 @@ fn decode_error(error: Error, at_bytes: u64, memory_bytes: u64) -> XzError {
     }
 }
 
-/// The dictionary of the first block, in bytes; none where its header says nothing of it.
-pub fn dictionary_len_bytes(xz: &[u8]) -> Option<u64> {
-    framing::dictionary_len_bytes(xz)
-}
-
 /// Finds out how the whole of `xz`, one stream of `plain`, can be made again.
 ///
 /// Reads framing, check and dictionary off the headers, tries the presets with this dictionary on
