@@ -255,7 +255,8 @@ impl Ledger {
         Ok(self.newest_inventories(1)?.pop())
     }
 
-    /// At most so many inventories, the newest first; older ones that cannot be read are passed over.
+    /// At most so many inventories, the newest first; older ones that cannot be read are passed
+    /// over.
     fn newest_inventories(&self, most: usize) -> Result<Vec<Inventory>, LedgerError> {
         let files = files_in(&self.folder.join("inventories"))?;
         let mut parsed = files.into_iter().rev().take(most).map(|path| {

@@ -72,8 +72,9 @@ impl InForce {
 }
 
 /// What decides the bytes of an export besides its sequence: the blobs that travel, those that they
-/// may not build on, the gaps that are accepted, the Kubespray trees, what the inside can follow, the keyset in force,
-/// and who may open it. While it stays the same, a sealed export may be used again.
+/// may not build on, the gaps that are accepted, the Kubespray trees, what the inside can follow,
+/// the keyset in force, and who may open it. While it stays the same, a sealed export may be used
+/// again.
 pub fn cargo(plan: &Plan, keysets: &InForce, recipients: &[String], engine: &Engine<'_>) -> Digest {
     let mut text = format!("{:?} {} {}\n", plan.basis, plan.snapshot, keysets.hash);
     let Tools { effort, abilities, raw, .. } = &engine.tools;

@@ -24,7 +24,8 @@ pub struct StoreArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum StoreCommand {
-    /// Show which encoders give the compressed streams of the store again; with -o json for each blob
+    /// Show which encoders give the compressed streams of the store again; with -o json for each
+    /// blob
     Census,
 }
 

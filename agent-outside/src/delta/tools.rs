@@ -197,8 +197,8 @@ impl Tools<'_> {
         Ok(opened.view(target.view, scratch)?)
     }
 
-    /// The bytes of a stream that may be a base; none when there is no such view, as of a puffed xz stream, or when
-    /// the blob rotted here.
+    /// The bytes of a stream that may be a base; none when there is no such view, as of a puffed xz
+    /// stream, or when the blob rotted here.
     fn bytes(&self, leaf: LeafRef) -> Result<Option<Bytes>, DeltaError> {
         let opened = self.opened.get(self.store, leaf.blob, &self.budget)?;
         if !self.is_sound(leaf.blob, opened.blob()) {
