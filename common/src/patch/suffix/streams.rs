@@ -287,7 +287,7 @@ fn tuning(effort: Effort, change: Change) -> (Search, Prices) {
     let prices = match change {
         Change::Light => light,
         Change::Heavy => Prices { equal_after: 16, unequal_long: 6 * 64, fresh: 4 * 64, ..light },
-        // Measured on two versions of ansible-core, and 24 to 30 % less on two hops of ansible.
+        // Tuned on two versions of ansible-core; docs/DELTA.md says what it saves on ansible.
         Change::Text => Prices {
             equal: 8,
             equal_after: 16,
