@@ -185,7 +185,7 @@ fn place_new(
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use camino::Utf8PathBuf;
 
     use super::*;
@@ -223,7 +223,7 @@ mod tests {
     }
 
     /// Bytes that do not compress, different for every seed.
-    fn noise(seed: u8, len: usize) -> Vec<u8> {
+    pub fn noise(seed: u8, len: usize) -> Vec<u8> {
         let mut state = u64::from(seed) + 1;
         let next = |_| {
             state ^= state << 13;

@@ -233,27 +233,17 @@ fn is_noise(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunks::tests::noise;
 
     static BUDGET: Budget = Budget::new(1 << 30);
 
-    fn text(seed: u64, lines: usize) -> Vec<u8> {
+    fn text(seed: u8, lines: usize) -> Vec<u8> {
         let numbers = noise(seed, 4 * lines);
         let line = |four: &[u8; 4]| {
             let number = u32::from_le_bytes(*four);
             format!("the ledger of the harbour says {number:08x}\n")
         };
         numbers.as_chunks().0.iter().map(line).collect::<String>().into_bytes()
-    }
-
-    fn noise(seed: u64, len: usize) -> Vec<u8> {
-        let mut state = seed;
-        let next = |_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        };
-        (0..len).map(next).collect()
     }
 
     fn contender(bytes: Vec<u8>) -> Contender {
