@@ -43,8 +43,6 @@ pub struct Prepared {
     /// The corrections as an xz file, where that is shorter: those of many streams repeat
     /// preflate's parameters.
     pub packed_corrections: Option<Bytes>,
-    /// Coded streams that no encoder gives again: they stay closed.
-    pub sealed_streams: u64,
     /// Memory that resealing takes inside.
     pub reseal_memory_bytes: u64,
     /// Coded streams that do not stand open in the pool, and how they stand.
@@ -56,6 +54,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// How many coded streams no encoder gives again: they stay as they are.
+    pub fn sealed_streams(&self) -> u64 {
+        self.closed.values().filter(|fate| **fate == Fate::Sealed).count() as u64
+    }
+
     /// Bytes that travel for the corrections.
     pub fn corrections_len_bytes(&self) -> u64 {
         self.packed_corrections.as_ref().unwrap_or(&self.corrections).len() as u64
@@ -272,7 +275,6 @@ fn list_one(tools: &Tools<'_>, blob: BlobRef, husk: Option<&[u8]>) -> Result<Lis
         encoders,
         packed_corrections: packed(&corrections, tools),
         corrections: corrections.into(),
-        sealed_streams: husk.sealed_streams(),
         closed,
         reseal_memory_bytes,
         notes: opened.anatomy().notes.iter().map(|note| note.what).collect(),

@@ -104,8 +104,9 @@ impl BlobReport {
     pub fn estimated(prepared: &Prepared, carried_bytes: u64) -> Self {
         let mut notes: Vec<String> = prepared.notes.iter().map(|&note| note.to_owned()).collect();
         notes.dedup();
-        if 0 < prepared.sealed_streams {
-            let streams = count(prepared.sealed_streams, "compressed stream", "compressed streams");
+        let sealed = prepared.sealed_streams();
+        if 0 < sealed {
+            let streams = count(sealed, "compressed stream", "compressed streams");
             notes.push(format!("no encoder at hand gives {streams} again"));
         }
         let mut encoders = BTreeMap::new();

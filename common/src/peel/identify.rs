@@ -191,11 +191,6 @@ impl Husk {
         found.map_or(Fate::Open, |resealed| resealed.fate)
     }
 
-    /// How many coded streams stay as they are.
-    pub fn sealed_streams(&self) -> u64 {
-        self.streams.iter().flatten().filter(|found| found.fate == Fate::Sealed).count() as u64
-    }
-
     /// Names of the encoders of a pool's coded streams, how many in a row, and their corrections.
     pub fn encoders(&self, pooled: &Pooled) -> (Vec<(String, u64)>, Vec<u8>) {
         let mut runs: Vec<(String, u64)> = vec![];

@@ -48,7 +48,7 @@ impl Decisions for Plain {
     }
 }
 
-/// Puffs with the stream's own plain bytes, in memory, in scratch space and by measure alike.
+/// Puffs with the stream's own plain bytes, and measures the same.
 fn puff(deflated: &[u8], max_bytes: u64) -> Result<Puffed, PuffError> {
     let mut plain = Plain::default();
     let _whole_or_not = walk::walk(deflated, &mut plain);
